@@ -1,0 +1,1 @@
+"""Values and pure rules: what an environment is, what was asked for, what was found. No effects."""

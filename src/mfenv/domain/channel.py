@@ -1,0 +1,87 @@
+"""Where conda packages come from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from mfenv.errors import InvalidSpec
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*")
+_SCHEMES = frozenset({"http", "https", "file", "s3", "oci", "gcs"})
+# A token in the path, as conda writes it: https://host/t/<token>/channel.
+_TOKEN = re.compile(r"^/t/[^/]+(?=/|$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A conda channel: a name that the solver knows how to find, or a URL without credentials.
+
+    The order of channels is their priority.
+    """
+
+    location: str
+
+    @classmethod
+    def parse(cls, text: str, *, where: str, relative_to: Path | None = None) -> Channel:
+        """Read a channel's name, URL or local path, as written at `where`.
+
+        A relative path is taken from `relative_to` (by default the working directory). Credentials in
+        a URL are left out: see `credentials_in`. Raise `InvalidSpec` when `text` is none of these.
+        """
+        text = text.strip().rstrip("/")
+        if text.startswith(("/", "./", "../", "~")):
+            path = Path(relative_to or Path.cwd(), Path(text).expanduser())
+            return cls(location=path.resolve().as_uri())
+        parts = urlsplit(text)
+        if parts.scheme in _SCHEMES and (parts.netloc or parts.scheme == "file") and parts.path + parts.netloc:
+            return cls(location=without_credentials(text))
+        if _NAME.fullmatch(text):
+            return cls(location=text)
+        raise InvalidSpec(
+            f"{where}: `{without_credentials(text)}` is neither a channel name nor a URL",
+            hint="Use a name such as `conda-forge`, a full https URL, or the path of a local channel",
+        )
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the network is needed to read it."""
+        return not self.location.startswith("file:")
+
+    def __str__(self) -> str:
+        return self.location
+
+
+def without_credentials(url: str) -> str:
+    """Return `url` without user, password, token in the path, or query: safe to keep and to show.
+
+    >>> without_credentials("https://me:secret@host/t/tok-1/team")
+    'https://host/team'
+    """
+    parts = urlsplit(url)
+    if not parts.scheme or "://" not in url:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    path = _TOKEN.sub("", parts.path)
+    return urlunsplit(SplitResult(parts.scheme, host, path, "", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelCredentials:
+    """What a channel's URL held besides its address; never prints, is never stored."""
+
+    channel: Channel
+    secret_url: str
+
+    def __repr__(self) -> str:
+        return f"ChannelCredentials({self.channel}, ***)"
+
+
+def credentials_in(text: str, channel: Channel) -> ChannelCredentials | None:
+    """Return the credentials that `text` (as the user wrote it) holds for `channel`, if any."""
+    text = text.strip().rstrip("/")
+    if "://" not in text or without_credentials(text) == text:
+        return None
+    return ChannelCredentials(channel=channel, secret_url=text)

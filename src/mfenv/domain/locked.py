@@ -1,0 +1,97 @@
+"""Locks: the promise of exactly these bytes.
+
+Design goals, in this order: complete (nothing has to be looked up to build from it), verifiable (every
+file by its sha256, the lock by its own id), reproducible byte for byte, readable, and readable for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from mfenv.domain.artifact import LockedArtifact
+from mfenv.domain.digest import Json, LockId, RequestKey, identity
+from mfenv.domain.platform import Platform, Target
+from mfenv.domain.resolved import CondaRecord
+from mfenv.errors import LockError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedCondaPackage:
+    """One conda package of a lock."""
+
+    record: CondaRecord
+    artifact: LockedArtifact
+
+    @property
+    def name(self) -> str:
+        """The package's name, in conda's spelling."""
+        return self.record.name
+
+    @property
+    def version(self) -> str:
+        """The package's version."""
+        return self.record.version
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedEnvironment:
+    """Exact packages for a platform, in install order; nothing about when or by whom they were chosen."""
+
+    platform: Platform
+    packages: tuple[LockedCondaPackage, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse two packages of one name, and packages for another platform."""
+        names = [package.name for package in self.packages]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise LockError(f"a lock holds `{min(twice)}` twice")
+        for package in self.packages:
+            if package.record.subdir not in {self.platform.value, "noarch"}:
+                raise LockError(
+                    f"a lock for {self.platform.value} holds `{package.artifact.file_name}`, "
+                    f"which is for {package.record.subdir}"
+                )
+
+    @cached_property
+    def id(self) -> LockId:
+        """The id: the platform and what is installed, whichever order and address it came from.
+
+        Two channels that serve the same bytes give the same id; so does a mirror.
+        """
+        return LockId(
+            identity(
+                "mfenv/lock/1",
+                {"platform": self.platform.value, "packages": sorted(map(_content, self.packages), key=str)},
+            )
+        )
+
+    def find(self, name: str) -> LockedCondaPackage | None:
+        """Return the package called `name`, or None."""
+        return next((package for package in self.packages if package.name == name), None)
+
+
+def _content(package: LockedCondaPackage) -> Json:
+    record, artifact = package.record, package.artifact
+    return {
+        "conda": record.name,
+        "version": record.version,
+        "build": record.build,
+        "subdir": record.subdir,
+        "noarch": record.noarch,
+        "site_packages": record.python_site_packages_path,
+        "file": artifact.file_name,
+        "sha256": artifact.sha256,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """How a lock came about; stored beside it, not hashed into it."""
+
+    request: RequestKey
+    target: Target
+    resolver: str
+    user: str
+    time: datetime

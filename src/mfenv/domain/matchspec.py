@@ -1,0 +1,132 @@
+"""Requested conda packages in normal form.
+
+The grammar is conda's match spec (CEP 29) as far as a decorator's ``{"name": "constraint"}`` can hold it.
+It is read here and not by py-rattler, because the identity of a request is needed by runs that have
+nothing to solve, and those must not pay for loading a solver; conda itself is not on PyPI. Only the
+spelling is settled here: whether a version makes sense is the solver's word.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mfenv.domain.channel import Channel
+from mfenv.errors import InvalidSpec
+
+_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
+_OPERATOR = re.compile(r"^(==|!=|>=|<=|~=|>|<|=)?\s*(.*)$", re.DOTALL)
+# A version literal: CEP 33 (version literals), with the glob that conda allows at the end.
+_VERSION = re.compile(r"(\d+!)?v?\d[a-z0-9_]*([._-][a-z0-9_]+)*(\+[a-z0-9_.]+)?(\.?\*)?", re.IGNORECASE)
+_BUILD = re.compile(r"[A-Za-z0-9_.*+^$-]+")
+
+
+def parse_version_spec(text: str, *, where: str) -> str:
+    """Return a version constraint in normal form; raise `InvalidSpec` naming `where`.
+
+    A bare version means exactly that one, as in standard Metaflow. Alternatives keep their order, the
+    parts of each are sorted and named once. No constraint is ``*``.
+
+    >>> parse_version_spec("1.4.0", where="here"), parse_version_spec("<2, >=1", where="here")
+    ('==1.4.0', '<2,>=1')
+    """
+    alternatives = [_conjunction(part, text, where) for part in text.split("|")]
+    return "|".join(dict.fromkeys(alternatives))
+
+
+def _conjunction(text: str, whole: str, where: str) -> str:
+    if text.strip() in {"", "*"} and text == whole:
+        return "*"
+    parts = []
+    for part in text.split(","):
+        part = part.strip()
+        if not part:
+            raise _comma(whole, where)
+        if part != "*":
+            parts.append(_comparison(part, whole, where))
+    return ",".join(sorted(set(parts))) or "*"
+
+
+def _comma(whole: str, where: str) -> InvalidSpec:
+    stripped = whole.strip()
+    if stripped.endswith((",", "|")):
+        fault = "ends with a comma" if stripped.endswith(",") else "ends with `|`"
+    else:
+        fault = "has an empty part"
+    example = stripped.strip(",| ").split(",")[0].split("|")[0].lstrip("=<>!~ ") or "1.26"
+    return InvalidSpec(
+        f"{where}: version `{whole}` {fault}",
+        hint=f"Write `{example}` for exactly that version or `>={example},<...` for a range",
+    )
+
+
+def _comparison(text: str, whole: str, where: str) -> str:
+    match = _OPERATOR.match(text)
+    assert match is not None  # every part of it is optional
+    operator, version = match.group(1) or "", match.group(2).strip()
+    if not _VERSION.fullmatch(version):
+        said = f"version `{whole}`" if whole.strip() == text else f"`{text}` in version `{whole}`"
+        raise InvalidSpec(
+            f"{where}: {said} is not a version or a comparison with one",
+            hint="Write `1.26` for exactly that version, `1.26.*` for its patch releases, "
+            "or `>=1.26,<2` for a range; an empty text takes any version",
+        )
+    glob = version.endswith("*")
+    if operator == "=" or (glob and operator in {"", "=="}):
+        # `=1.4` and `1.4.*` are two spellings of "starts with 1.4" (CEP 29).
+        return f"{version.rstrip('*').rstrip('.')}.*"
+    if glob and operator in {">=", "<=", ">", "<", "~="}:
+        version = version.rstrip("*").rstrip(".")
+    return f"{operator or '=='}{version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchSpec:
+    """One requested conda package; equal meaning in a different spelling is the same value."""
+
+    name: str
+    version: str = "*"
+    build: str | None = None
+    channel: Channel | None = None
+
+    @classmethod
+    def parse(cls, name: str, constraint: str, *, where: str) -> MatchSpec:
+        """Read ``name`` or ``channel::name`` with a constraint, as written at `where`.
+
+        The constraint is a version constraint, perhaps with a build string behind it: ``1.2=py311_0`` or
+        ``>=1.2 py311*``. Raises `InvalidSpec`.
+        """
+        channel_text, _, bare = name.strip().rpartition("::")
+        channel = Channel.parse(channel_text, where=where) if channel_text else None
+        bare = bare.strip().lower()
+        if not _NAME.fullmatch(bare):
+            raise InvalidSpec(
+                f"{where}: `{name}` is not the name of a conda package",
+                hint='Write the name alone as the key and the version as its value: {"numpy": ">=1.26"}',
+            )
+        version, build = _split_build(constraint.strip(), where)
+        return cls(name=bare, version=parse_version_spec(version, where=where), build=build, channel=channel)
+
+    def __str__(self) -> str:
+        prefix = f"{self.channel}::" if self.channel else ""
+        if self.build:
+            return f"{prefix}{self.name} {self.version} {self.build}"
+        return f"{prefix}{self.name}" if self.version == "*" else f"{prefix}{self.name} {self.version}"
+
+
+_VERSION_AND_BUILD = re.compile(r"^(?P<version>[^=<>!~|,\s][^=<>!~|,\s]*)=(?P<build>[^=<>!~|,\s]+)$")
+
+
+def _split_build(text: str, where: str) -> tuple[str, str | None]:
+    """Take a build string off the end of a constraint: ``1.2=b``, ``==1.2=b`` or ``>=1.2 b``."""
+    exact = _VERSION_AND_BUILD.match(text.removeprefix("=="))
+    if exact:
+        version, build = exact.group("version"), exact.group("build")
+    else:
+        version, space, build = text.rpartition(" ")
+        # "< 2" and ">=1, <2" have spaces that separate no build.
+        if not space or version.rstrip().endswith((",", "|", "=", "<", ">", "~", "!")) or build[0] in "=<>!~":
+            return text, None
+    if not _BUILD.fullmatch(build):
+        raise InvalidSpec(f"{where}: `{build}` is not a build string")
+    return version, build

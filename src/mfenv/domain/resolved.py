@@ -1,0 +1,52 @@
+"""What a resolver answers: exact packages, in files that may still lack a digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mfenv.domain.artifact import Artifact, is_plain_file_name
+from mfenv.domain.platform import Platform
+from mfenv.errors import LockError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaRecord:
+    """What a channel's index says of one package: the part of a repodata record (CEP 36) that is kept."""
+
+    name: str
+    version: str
+    build: str
+    build_number: int
+    subdir: str
+    channel: str
+    """The channel's location, without credentials."""
+    depends: tuple[str, ...] = ()
+    constrains: tuple[str, ...] = ()
+    noarch: str | None = None
+    """``python``, ``generic`` or None."""
+    python_site_packages_path: str | None = None
+    license: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names that would lead out of a folder: they become parts of paths in caches and prefixes."""
+        for text in (self.name, self.version, self.build, self.subdir):
+            if not is_plain_file_name(text):
+                raise LockError(f"`{text}` cannot be part of a conda package's name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedPackage:
+    """A chosen package and where its file is."""
+
+    record: CondaRecord
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedEnvironment:
+    """A resolver's answer: packages in the order in which they can be installed."""
+
+    platform: Platform
+    packages: tuple[ResolvedPackage, ...]
+    resolver: str
+    """The backend and its version: ``rattler 0.28.0``."""

@@ -1,0 +1,1 @@
+"""Text in, values out, and back: one module for each format."""

@@ -1,0 +1,67 @@
+"""Typed getters for JSON documents of our own, with the path of the bad field in the message.
+
+A schema library would do the same, but this code also reads locks in containers that hold nothing but Python.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mfenv.errors import LockError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """One JSON object inside a document; `path` says where, for messages."""
+
+    values: Mapping[str, Any]
+    path: str
+
+    @classmethod
+    def parse(cls, content: bytes, *, path: str) -> Fields:
+        """Read a document that must be an object; raise `LockError` naming `path` otherwise."""
+        try:
+            values = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise LockError(f"{path}: this is not JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise LockError(f"{path}: expected an object")
+        return cls(values=values, path=path)
+
+    def required(self, key: str, kind: type[T]) -> T:
+        """Return the field `key`; raise `LockError` when it is missing or not a `kind`."""
+        value = self.optional(key, kind)
+        if value is None:
+            raise LockError(f"{self.path}.{key}: missing")
+        return value
+
+    def optional(self, key: str, kind: type[T]) -> T | None:
+        """Return the field `key` or None; raise `LockError` when it is something else than a `kind`."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        # JSON's true is not a number, though Python's True is an int.
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise LockError(f"{self.path}.{key}: expected {kind.__name__}, found `{value!r}`")
+        return value
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """Return a list of texts; a missing one is empty."""
+        values = self.optional(key, list) or []
+        for index, value in enumerate(values):
+            if not isinstance(value, str):
+                raise LockError(f"{self.path}.{key}[{index}]: expected str, found `{value!r}`")
+        return tuple(values)
+
+    def objects(self, key: str) -> Iterator[Fields]:
+        """Yield the objects of a list."""
+        for index, value in enumerate(self.required(key, list)):
+            path = f"{self.path}.{key}[{index}]"
+            if not isinstance(value, dict):
+                raise LockError(f"{path}: expected an object")
+            yield Fields(values=value, path=path)

@@ -1,0 +1,110 @@
+"""Our canonical lock: JSON, the same bytes for the same value, versioned.
+
+Version 1::
+
+    {"schema": "mfenv/lock/1", "platform": "linux-64", "packages": [{"conda": {...}, "file": {...}}, ...]}
+
+Packages are in install order. Fields that are empty are left out.
+"""
+
+from __future__ import annotations
+
+from mfenv.domain.artifact import LockedArtifact
+from mfenv.domain.digest import Json, LockId, canonical_json
+from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment
+from mfenv.domain.platform import Platform
+from mfenv.domain.resolved import CondaRecord
+from mfenv.errors import LockError
+from mfenv.formats.fields import Fields
+
+SCHEMA = "mfenv/lock/1"
+
+
+def dump(lock: LockedEnvironment) -> bytes:
+    """Return the canonical bytes of `lock`."""
+    packages: list[Json] = [dump_package(package) for package in lock.packages]
+    return canonical_json({"schema": SCHEMA, "platform": lock.platform.value, "packages": packages})
+
+
+def dump_package(package: LockedCondaPackage) -> dict[str, Json]:
+    """Return one package as it stands in a lock."""
+    artifact = package.artifact
+    return {
+        "conda": dump_record(package.record),
+        "file": {
+            "name": artifact.file_name,
+            "url": artifact.url,
+            "size": artifact.size,
+            "sha256": artifact.sha256,
+        },
+    }
+
+
+def dump_record(record: CondaRecord) -> dict[str, Json]:
+    """Return a conda record without its empty fields."""
+    fields: dict[str, Json] = {
+        "name": record.name,
+        "version": record.version,
+        "build": record.build,
+        "build_number": record.build_number,
+        "subdir": record.subdir,
+        "channel": record.channel,
+        "depends": list(record.depends),
+        "constrains": list(record.constrains),
+        "noarch": record.noarch,
+        "python_site_packages_path": record.python_site_packages_path,
+        "license": record.license,
+    }
+    return {key: value for key, value in fields.items() if value not in (None, [])}
+
+
+def load(content: bytes, *, expected: LockId | None = None, path: str = "lock") -> LockedEnvironment:
+    """Read a lock; with `expected`, only the lock that has this id.
+
+    Raises `LockError` naming the field at fault, an unknown schema, or an id that is not the expected one.
+    """
+    document = Fields.parse(content, path=path)
+    schema = document.required("schema", str)
+    if schema != SCHEMA:
+        raise LockError(
+            f"{path}: the schema `{schema}` is not known here",
+            hint="The lock was written by a later version of metaflow-netflix-extensions: update this one",
+        )
+    lock = LockedEnvironment(
+        platform=Platform.parse(document.required("platform", str), where=f"{path}.platform"),
+        packages=tuple(_package(fields) for fields in document.objects("packages")),
+    )
+    if expected is not None and lock.id != expected:
+        raise LockError(f"{path}: this is the lock `{lock.id}`, not `{expected}`")
+    return lock
+
+
+def _package(fields: Fields) -> LockedCondaPackage:
+    record = Fields(values=fields.required("conda", dict), path=f"{fields.path}.conda")
+    file = Fields(values=fields.required("file", dict), path=f"{fields.path}.file")
+    return LockedCondaPackage(
+        record=load_record(record),
+        artifact=LockedArtifact(
+            file_name=file.required("name", str),
+            url=file.required("url", str),
+            size=file.required("size", int),
+            sha256=file.required("sha256", str),
+        ),
+    )
+
+
+def load_record(fields: Fields) -> CondaRecord:
+    """Read a conda record; raises `LockError` naming the field at fault."""
+    return CondaRecord(
+        name=fields.required("name", str),
+        version=fields.required("version", str),
+        build=fields.required("build", str),
+        build_number=fields.required("build_number", int),
+        subdir=fields.required("subdir", str),
+        channel=fields.required("channel", str),
+        depends=fields.strings("depends"),
+        constrains=fields.strings("constrains"),
+        noarch=fields.optional("noarch", str),
+        python_site_packages_path=fields.optional("python_site_packages_path", str),
+        license=fields.optional("license", str),
+    )

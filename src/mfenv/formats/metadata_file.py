@@ -1,0 +1,89 @@
+"""The metadata file of a code package (``conda_v2.cnd``): which step runs in what, and the locks for that.
+
+It holds this flow's environments and nothing else, so that the code package of an unchanged flow stays the
+same. Version 1::
+
+    {"schema": "mfenv/metadata/1",
+     "steps": {"start": ["<request key>", "<lock id>", "linux-64"], "end": null},
+     "locks": {"<lock id>": {...}}}
+
+A step that is null is disabled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mfenv.domain.assignment import Disabled, Locked, StepAssignment
+from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json
+from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.platform import Platform
+from mfenv.errors import LockError
+from mfenv.formats import lock_json
+from mfenv.formats.fields import Fields
+
+SCHEMA = "mfenv/metadata/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowMetadata:
+    """The steps of a flow and the locks that they name."""
+
+    steps: Mapping[str, StepAssignment]
+    locks: Mapping[LockId, LockedEnvironment]
+
+
+def dump(metadata: FlowMetadata) -> bytes:
+    """Return the canonical bytes of `metadata`."""
+    locks: dict[str, Json] = {
+        id_: json.loads(lock_json.dump(lock)) for id_, lock in metadata.locks.items()
+    }
+    return canonical_json(
+        {
+            "schema": SCHEMA,
+            "steps": {step: _dump_step(assignment) for step, assignment in metadata.steps.items()},
+            "locks": locks,
+        }
+    )
+
+
+def _dump_step(assignment: StepAssignment) -> Json:
+    match assignment:
+        case Disabled():
+            return None
+        case Locked():
+            return [assignment.request, assignment.lock, assignment.platform.value]
+
+
+def load(content: bytes, *, path: str = "conda_v2.cnd") -> FlowMetadata:
+    """Read a metadata file; every lock must have the id that it is filed under. Raises `LockError`."""
+    document = Fields.parse(content, path=path)
+    schema = document.required("schema", str)
+    if schema != SCHEMA:
+        raise LockError(f"{path}: the schema `{schema}` is not known here")
+    steps = {
+        step: _step(value, f"{path}.steps.{step}")
+        for step, value in document.required("steps", dict).items()
+    }
+    locks = {
+        LockId(id_): lock_json.load(
+            canonical_json(value), expected=LockId(id_), path=f"{path}.locks.{id_}"
+        )
+        for id_, value in document.required("locks", dict).items()
+    }
+    return FlowMetadata(steps=steps, locks=locks)
+
+
+def _step(value: object, path: str) -> StepAssignment:
+    match value:
+        case None:
+            return Disabled()
+        case [str() as request, str() as lock, str() as platform]:
+            return Locked(
+                request=RequestKey(request),
+                lock=LockId(lock),
+                platform=Platform.parse(platform, where=path),
+            )
+    raise LockError(f"{path}: expected a request, a lock and a platform, found `{value!r}`")

@@ -1,0 +1,59 @@
+"""Writing files so that a reader sees all of one or nothing, and hashing them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+_CHUNK = 1 << 20
+
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write `content` to `path` by way of a neighbour file and a rename; `durable` also survives power loss."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    neighbour = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        with neighbour.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        neighbour.replace(path)
+    except BaseException:
+        neighbour.unlink(missing_ok=True)
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex. Raises `OSError`."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def copy_hashing(source: Path, destination: Path) -> tuple[str, int]:
+    """Copy a file and return the SHA-256 (hex) and size of exactly the bytes that were written."""
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb", buffering=0) as reader, destination.open("wb") as writer:
+        while chunk := reader.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            writer.write(chunk)
+    return digest.hexdigest(), size
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all in it, if it is there; first under another name, so that nobody sees half of it."""
+    doomed = path.with_name(f".{path.name}.{secrets.token_hex(4)}.doomed")
+    try:
+        path.rename(doomed)
+    except FileNotFoundError:
+        return
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(doomed)

@@ -1,0 +1,1 @@
+"""The resolvers. Each is imported when it is chosen, and not before."""

@@ -1,0 +1,136 @@
+"""The default conda resolver: py-rattler, in the helper process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mfenv.domain.artifact import Artifact
+from mfenv.domain.channel import without_credentials
+from mfenv.domain.digest import Json
+from mfenv.domain.request import ResolutionRequest
+from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPackage
+from mfenv.errors import ResolutionFailed
+from mfenv.formats.fields import Fields
+from mfenv.formats.lock_json import load_record
+from mfenv.io.worker import Calls
+
+OPERATIONS = {"solve": "mfenv.resolve.backends.rattler_worker:solve"}
+"""What the helper process must offer for this backend."""
+
+
+class RattlerResolver:
+    """Solves conda requests with py-rattler (0.28)."""
+
+    name = "rattler"
+
+    def __init__(self, worker: Calls, *, cache: str, secret_urls: dict[str, str] | None = None) -> None:
+        """Use `worker`, which offers `OPERATIONS`; keep repodata in the folder `cache`.
+
+        `secret_urls` maps a channel's location to its URL with credentials.
+        """
+        self._worker = worker
+        self._cache = cache
+        self._secret_urls = secret_urls or {}
+
+    def resolve(self, request: ResolutionRequest) -> ResolvedEnvironment:
+        """See `mfenv.resolve.base.Resolver`."""
+        answer = self._worker.call("solve", payload(request, cache=self._cache, secret_urls=self._secret_urls))
+        if reason := answer.get("unsolvable"):
+            raise failure(request, reason)
+        return ResolvedEnvironment(
+            platform=request.target.platform,
+            packages=tuple(_package(package) for package in answer["packages"]),
+            resolver=f"rattler {answer['version']}",
+        )
+
+
+def payload(request: ResolutionRequest, *, cache: str, secret_urls: dict[str, str]) -> dict[str, Json]:
+    """Return the request as the helper process reads it."""
+    spec = request.spec
+    return {
+        "cache": cache,
+        "platform": request.target.platform.value,
+        "channels": [secret_urls.get(str(channel), str(channel)) for channel in spec.channels],
+        "specs": [
+            {
+                "name": wanted.name,
+                "version": wanted.version,
+                "build": wanted.build,
+                "channel": secret_urls.get(str(wanted.channel), str(wanted.channel)) if wanted.channel else None,
+            }
+            for wanted in spec.match_specs
+        ],
+        "virtual_packages": [
+            [package.name, package.version, package.build] for package in request.target.virtual_packages
+        ],
+        "channel_priority": spec.options.channel_priority.value,
+    }
+
+
+def _package(answer: dict[str, Any]) -> ResolvedPackage:
+    return ResolvedPackage(
+        record=load_record(Fields(values=answer["record"], path="solution")),
+        artifact=Artifact(
+            file_name=answer["file_name"],
+            url=without_credentials(answer["url"]),
+            size=answer["size"],
+            sha256=answer["sha256"],
+            md5=answer["md5"],
+        ),
+    )
+
+
+_SHOWN_VERSIONS = 8
+
+
+def failure(request: ResolutionRequest, reason: dict[str, Any]) -> ResolutionFailed:
+    """Say in words why a request has no answer; `reason` is what the helper process found out."""
+    asked = {spec.name: spec for spec in request.spec.match_specs}
+    platform = request.target.platform.value
+    channels = ", ".join(f"`{channel}`" for channel in request.spec.channels)
+    missing, unmatched = reason["missing"], reason["unmatched"]
+    sentences = [f"there is no package `{row['name']}` for {platform} on {channels}" for row in missing]
+    sentences += [f"no version of `{row['name']}` for {platform} is `{asked[row['name']].version}`" for row in unmatched]
+    hints = [hint for row in missing if (hint := _hint_for_missing(row))]
+    hints += [_hint_for_version(row) for row in unmatched]
+    if not sentences:
+        sentences = [f"what is asked for cannot be had together for {platform}"]
+        hints = [_hint_for_conflict(request, reason["text"])]
+    return ResolutionFailed(
+        "; ".join(sentences),
+        hint="; ".join(hints) or "Check the spelling, or add the channel that has it to `channels`",
+        output="" if missing or unmatched else reason["text"],
+        packages=[row["name"] for row in (*missing, *unmatched)],
+    )
+
+
+def _hint_for_missing(row: dict[str, Any]) -> str:
+    if row["similar"]:
+        return f"Did you mean {' or '.join(f'`{name}`' for name in row['similar'])}?"
+    if row["elsewhere"]:
+        return f"`{row['name']}` is there for {', '.join(row['elsewhere'])} only"
+    return ""
+
+
+def _hint_for_version(row: dict[str, Any]) -> str:
+    versions = row["versions"]
+    more = f" and {len(versions) - _SHOWN_VERSIONS} older" if len(versions) > _SHOWN_VERSIONS else ""
+    return f"There is `{row['name']}` {', '.join(versions[:_SHOWN_VERSIONS])}{more}"
+
+
+def _hint_for_conflict(request: ResolutionRequest, text: str) -> str:
+    for name, meaning in _VIRTUAL.items():
+        if name in text:
+            has = request.target.version_of(name)
+            return meaning.format(has=f"this target has {name} {has}" if has else f"this target has no {name}")
+    return "Loosen one of the versions named above"
+
+
+_VIRTUAL = {
+    "__cuda": "A package needs a GPU ({has}): ask for a build without CUDA, or set CONDA_OVERRIDE_CUDA",
+    "__glibc": "A package needs a newer C library ({has}): ask for an older version of it, "
+    "or set CONDA_OVERRIDE_GLIBC if every machine that runs the step has a newer one",
+    "__osx": "A package needs a newer macOS ({has}): ask for an older version of it, or set CONDA_OVERRIDE_OSX",
+    "__archspec": "A package needs a newer processor ({has}): ask for another build of it",
+}
+"""What a conflict over a virtual package means to somebody who never heard of one."""

@@ -1,0 +1,32 @@
+"""Resolve many requests: each distinct one once, all at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from mfenv.domain.request import ResolutionRequest
+from mfenv.domain.resolved import ResolvedEnvironment
+from mfenv.errors import EnvironmentsError
+from mfenv.resolve.base import Resolver
+
+_AT_ONCE = 16
+
+
+def resolve_all(
+    requests: Iterable[ResolutionRequest], resolver: Resolver
+) -> Mapping[ResolutionRequest, ResolvedEnvironment | EnvironmentsError]:
+    """Return for each distinct request its answer or the error that it ended with.
+
+    Errors are values here: a flow with two impossible steps should hear of both.
+    """
+    distinct = list(dict.fromkeys(requests))
+
+    def one(request: ResolutionRequest) -> ResolvedEnvironment | EnvironmentsError:
+        try:
+            return resolver.resolve(request)
+        except EnvironmentsError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=max(1, min(_AT_ONCE, len(distinct)))) as pool:
+        return dict(zip(distinct, pool.map(one, distinct), strict=True))
