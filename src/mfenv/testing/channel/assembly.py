@@ -80,7 +80,7 @@ def make_channel(
         workshop = _Workshop(root=partial, scratch=Path(scratch), subdir=host_subdir(), pool=pool)
         written = _write_main(workshop, interpreters, say)
         _write_small_channels(workshop)
-    _describe(partial, root, key, interpreters, written)
+    _describe(partial, key, interpreters, written)
     _put_in_place(partial, root)
 
 
@@ -240,7 +240,6 @@ def _write_small_channels(workshop: _Workshop) -> None:
 
 def _describe(
     partial: Path,
-    root: Path,
     key: str,
     interpreters: Sequence[Interpreter],
     written: Iterable[WrittenPackage],

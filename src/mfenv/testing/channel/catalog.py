@@ -22,7 +22,7 @@ class WheelSet:
     """
 
     requirements: tuple[str, ...]
-    pythons: SpecifierSet = SpecifierSet()
+    pythons: SpecifierSet
     optional: bool = True
     only_running: bool = False
 

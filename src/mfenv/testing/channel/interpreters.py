@@ -30,6 +30,8 @@ config = sysconfig.get_config_var
 libpython = os.path.join(config("LIBDIR") or "", config("INSTSONAME") or "")
 beside = os.path.join(sys.base_prefix, "lib", config("INSTSONAME") or "")
 versions = {}
+def is_library(path):
+    return os.path.isfile(path) and (".so" in path or ".dylib" in path)
 def note(name, module, attribute):
     try:
         versions[name] = str(getattr(__import__(module), attribute))
@@ -47,7 +49,7 @@ print(json.dumps({
     "executable": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
     "prefix": sys.base_prefix, "stdlib": paths["stdlib"], "platstdlib": paths["platstdlib"],
     "include": paths["include"],
-    "libpython": next((p for p in (libpython, beside) if os.path.isfile(p) and ".so" in p or ".dylib" in p), None),
+    "libpython": next((path for path in (libpython, beside) if is_library(path)), None),
     "versions": versions}))
 """
 

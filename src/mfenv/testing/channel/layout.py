@@ -35,7 +35,7 @@ class LocalChannel:
 
     @classmethod
     def read(cls, root: Path) -> LocalChannel:
-        """Read the channel at ``root``. Raises ``FileNotFoundError``, or ``ValueError`` for another format."""
+        """Read the channel at ``root``. Raises ``FileNotFoundError`` or ``ValueError``."""
         description = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))
         if description["format"] != FORMAT:
             raise ValueError(f"`{root / DESCRIPTION}` has format {description['format']}, expected {FORMAT}")

@@ -49,6 +49,9 @@ def conda_version(specifiers: SpecifierSet) -> str:
 
 def _conda_clause(specifier: Specifier) -> str:
     operator, version = specifier.operator, specifier.version
+    if not version.endswith(".*"):
+        # Some write `2.0a.0` for what is `2.0a0` in its normal form.
+        version = str(Version(version))
     if operator == "~=":
         return f">={version},<{_compatible_limit(version)}.0a0"
     if operator in ("==", "===") and version.endswith(".*"):
