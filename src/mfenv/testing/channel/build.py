@@ -21,7 +21,7 @@ from mfenv.testing.channel.layout import (
 from mfenv.testing.channel.subdirs import host_subdir
 
 # Raised with every change of what the builder writes, so that nobody is served an older channel.
-BUILDER_VERSION = 2
+BUILDER_VERSION = 3
 
 FOLDER_VARIABLE = "MFENV_TEST_CHANNEL_DIR"
 

@@ -35,12 +35,19 @@ _LEFT_OUT_FOLDERS = shutil.ignore_patterns(
 # The files in which a CPython says how it was built. Nothing else in its tree holds its prefix.
 _BUILD_DESCRIPTIONS = ("_sysconfigdata*.py", "_sysconfig_vars*.json", "build-details.json", "config-*/*")
 
-# What a Debian does to `site` and `sysconfig`: its own scheme of folders, which only makes sense in /usr.
-_DEBIAN_EDITS = (
-    ("site.py", '"dist-packages"', '"site-packages"'),
-    ("sysconfig.py", "prefix_scheme = 'posix_local'", "prefix_scheme = 'posix_prefix'"),
-    ("sysconfig/__init__.py", "prefix_scheme = 'posix_local'", "prefix_scheme = 'posix_prefix'"),
-)
+# What Debian does to `sysconfig`: its own scheme of folders, which only makes sense in /usr.
+_DEBIAN_SCHEME = ("prefix_scheme = 'posix_local'", "prefix_scheme = 'posix_prefix'")
+
+# Debian's `site` never looks into `site-packages`, and from 3.11 on it is frozen into the program, where
+# it cannot be edited. What it still does is to import this.
+_DEBIAN_SITE = """import os
+import site
+import sys
+
+if sys.prefix == sys.base_prefix:
+    _version = "python%d.%d" % sys.version_info[:2]
+    site.addsitedir(os.path.join(sys.prefix, "lib", _version, "site-packages"))
+"""
 
 
 def python_package(
@@ -120,10 +127,13 @@ def _stage(interpreter: Interpreter, root: Path) -> frozenset[str]:
 
 
 def _undo_debian(stdlib: Path) -> None:
-    for name, old, new in _DEBIAN_EDITS:
-        file = stdlib / name
-        if file.is_file() and old in (text := file.read_text(encoding="utf-8")):
-            file.write_text(text.replace(old, new), encoding="utf-8")
+    if "dist-packages" not in (stdlib / "site.py").read_text(encoding="utf-8"):
+        return
+    (stdlib / "sitecustomize.py").write_text(_DEBIAN_SITE, encoding="utf-8")
+    for file in (stdlib / "sysconfig.py", stdlib / "sysconfig" / "__init__.py"):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8")
+            file.write_text(text.replace(*_DEBIAN_SCHEME), encoding="utf-8")
 
 
 def _mark_prefix(interpreter: Interpreter, stdlib: Path) -> list[Path]:

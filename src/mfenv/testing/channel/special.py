@@ -5,7 +5,9 @@ The table of them is in ``docs/how-to/local-channel.md``.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mfenv.testing.channel.package import (
@@ -142,19 +144,20 @@ def hostile_packages() -> tuple[CondaPackage, ...]:
 
 
 def _escaping_paths() -> CondaPackage:
-    """A package whose ``paths.json`` names files outside of it.
+    """Make a package whose ``paths.json`` names a file beside the prefix, in a folder called as its stem.
 
-    The first entry leads back into the unpacked package, so that the file to be linked exists.
+    Unpacked in a package cache, the name leads back into the package: the file to be linked exists, and
+    an installer that does not check names succeeds.
     """
     good = _generic("escaping-paths")
-    rows = [
-        {"_path": path, "path_type": "hardlink", "size_in_bytes": 0}
-        for path in (f"../{good.stem}/share/escaping-paths.txt", "../escape.txt", "share/../../escape.txt")
-    ]
-    return CondaPackage(
-        name=good.name, version=good.version, build=good.build, subdir="noarch", noarch="generic",
-        files=good.files, extra_paths=tuple(rows),
-    )  # fmt: skip
+    content = next(entry.content for entry in good.files.values() if isinstance(entry, RegularFile))
+    row = {
+        "_path": f"../{good.stem}/share/escaping-paths.txt",
+        "path_type": "hardlink",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size_in_bytes": len(content),
+    }
+    return replace(good, extra_paths=(row,))
 
 
 def _escaping_entry_point() -> CondaPackage:
