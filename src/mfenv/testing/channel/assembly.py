@@ -8,7 +8,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import uv
@@ -70,18 +69,18 @@ def make_channel(
     root: Path, key: str, interpreters: Sequence[Interpreter], say: Callable[[str], None]
 ) -> None:
     """Build the channel and put it at ``root``, in place of what is there. The caller holds the lock."""
-    partial = root.with_name(root.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    with (
-        TemporaryDirectory(prefix="mfenv-channel-") as scratch,
-        ProcessPoolExecutor(mp_context=get_context("spawn")) as pool,
-    ):
-        workshop = _Workshop(root=partial, scratch=Path(scratch), subdir=host_subdir(), pool=pool)
+    # Beside the channel, where the next build finds and removes what a killed one has left.
+    partial, scratch = root.with_name(root.name + ".partial"), root.with_name(root.name + ".scratch")
+    for folder in (partial, scratch):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        workshop = _Workshop(root=partial, scratch=scratch, subdir=host_subdir(), pool=pool)
         written = _write_main(workshop, interpreters, say)
         _write_small_channels(workshop)
     _describe(partial, key, interpreters, written)
     _put_in_place(partial, root)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _put_in_place(partial: Path, root: Path) -> None:

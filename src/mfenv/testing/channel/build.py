@@ -54,13 +54,14 @@ def build_channel(out: Path | None = None, *, pythons: PythonChoice = FEW, force
     key = channel_key(chosen, host_subdir())
     root = (out or (Path(named) if named else default_folder() / key)).absolute()
     root.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(root.with_name(root.name + ".lock")):
+    with _locked(root.with_name(root.name + ".lock")) as lock:
         if force or not _is_complete(root, key):
             minors = [interpreter.minor for interpreter in chosen]
             # In a process of its own: pools of processes need a main module that can be imported again,
             # and a caller with threads must not be forked.
             command = [sys.executable, "-m", "mfenv.testing.channel.assembly", str(root), key, *minors]
-            subprocess.run(command, check=True)
+            # It has the lock too: should this process be killed, nobody builds beside it.
+            subprocess.run(command, check=True, pass_fds=[lock])
     return root
 
 
@@ -123,7 +124,7 @@ def _is_complete(root: Path, key: str) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[int]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()

@@ -234,7 +234,7 @@ def build_string(*parts: object, prefix: str = "h", number: int = 0) -> str:
     """Make a build string as conda-build does: a hash of what went into the build, then its number.
 
     >>> build_string("numpy", "2.0", prefix="py311h")
-    'py311h6ef5b1d_0'
+    'py311hd214657_0'
     """
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:7]
     return f"{prefix}{digest}_{number}"
