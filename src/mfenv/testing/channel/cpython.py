@@ -117,7 +117,7 @@ def _stage(interpreter: Interpreter, root: Path) -> frozenset[str]:
         shutil.copy2(interpreter.libpython, root / "lib" / interpreter.libpython.name)
     (stdlib / "site-packages").mkdir()
     (stdlib / "site-packages" / "README.txt").write_text("Packages are installed here.\n")
-    _undo_debian(stdlib)
+    undo_debian(stdlib)
     prefixed = _mark_prefix(interpreter, stdlib)
     _relocate_elf(interpreter, root)
     _compile(interpreter, stdlib)
@@ -126,7 +126,8 @@ def _stage(interpreter: Interpreter, root: Path) -> frozenset[str]:
     return frozenset(path.relative_to(root).as_posix() for path in prefixed)
 
 
-def _undo_debian(stdlib: Path) -> None:
+def undo_debian(stdlib: Path) -> None:
+    """Make a copy of Debian's standard library look for packages where every other one does."""
     if "dist-packages" not in (stdlib / "site.py").read_text(encoding="utf-8"):
         return
     (stdlib / "sitecustomize.py").write_text(_DEBIAN_SITE, encoding="utf-8")

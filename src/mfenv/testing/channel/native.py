@@ -77,7 +77,7 @@ class NativeLibrary:
     @property
     def pin(self) -> str:
         """The requirement on it of what was linked to it: not older, and of the same major version."""
-        major = int(re.match(r"\d+", self.version).group())  # type: ignore[union-attr]
+        major = int(self.version.split(".")[0])
         return f"{self.name} >={self.version},<{major + 1}.0a0"
 
 

@@ -9,9 +9,12 @@ import base64
 import email.utils
 import mimetypes
 import re
+import socket
+import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _BLOCK = 1 << 16
+_Request = socket.socket | tuple[bytes, socket.socket]
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -105,15 +109,12 @@ class ChannelServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop answering and free the port; open connections are dropped."""
-        self.stop()
+        """Stop answering, drop the connections that are open, and free the port."""
+        self._server.shutdown()
+        self._server.drop_connections()
         if self._thread:
             self._thread.join()
         self._server.server_close()
-
-    def stop(self) -> None:
-        """Make the server stop answering new connections."""
-        self._server.shutdown()
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait for the server's thread to end, at most ``seconds``."""
@@ -192,7 +193,29 @@ class _HttpServer(ThreadingHTTPServer):
 
     def __init__(self, owner: ChannelServer, port: int) -> None:
         self.owner = owner
+        self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
+
+    def process_request(self, request: _Request, client_address: object) -> None:
+        if isinstance(request, socket.socket):
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: _Request) -> None:
+        if isinstance(request, socket.socket):
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: _Request, client_address: object) -> None:
+        # A client that has seen enough is nothing to report.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+    def drop_connections(self) -> None:
+        """End the connections that clients keep open: their threads would go on answering."""
+        for connection in tuple(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True, slots=True)

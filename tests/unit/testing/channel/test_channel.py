@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mfenv.testing.channel import EXTRA, HOSTILE, TAMPERED, ChannelServer, Fault, LocalChannel, build_channel
+from mfenv.testing.channel import (
+    EXTRA,
+    HOSTILE,
+    TAMPERED,
+    ChannelServer,
+    Credentials,
+    Fault,
+    LocalChannel,
+    build_channel,
+)
 from mfenv.testing.channel.subdirs import SUBDIRS
 
 if TYPE_CHECKING:
@@ -100,6 +109,19 @@ def test_an_index_that_fails_once_is_asked_for_again(channel: LocalChannel, ratt
         paths = server.statistics().paths
     assert answer["installed"] == {"limited": "2.0"}
     assert "/conda-forge/noarch/repodata.json.zst" in paths
+
+
+def test_a_channel_with_a_password_is_installed_from(
+    channel: LocalChannel, rattler: Rattler, tmp_path: Path
+) -> None:
+    credentials = Credentials(user="user", password="secret")
+    with ChannelServer(channel.root, credentials=credentials) as server:
+        url = server.channel_url("conda-forge", with_credentials=True)
+        answer = rattler("prefixprobe", channels=(url,), prefix=tmp_path / "prefix")
+        statuses = server.statistics().statuses
+    assert answer == {"installed": {"prefixprobe": "1.0"}}
+    assert statuses.keys() <= {200, 206, 404}
+    assert (tmp_path / "prefix" / "bin" / "prefixprobe").is_file()
 
 
 def test_the_hostile_package_names_a_file_outside(channel: LocalChannel, rattler: Rattler) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mfenv.testing.channel.build import NoInterpreterError, choose_interpreters
-from mfenv.testing.channel.cpython import forget_prefix
+from mfenv.testing.channel.cpython import forget_prefix, undo_debian
 from mfenv.testing.channel.interpreters import Interpreter, choose_few, probe
 from mfenv.testing.channel.native import conda_name, group_libraries
 
@@ -70,3 +70,17 @@ def test_libraries_get_condas_names(tmp_path: Path) -> None:
         ("openssl", "3.0.15"),
     ]
     assert conda_name("libtinfow.so.6")[0] == "ncurses"
+
+
+def test_debians_own_folders_are_undone(tmp_path: Path) -> None:
+    (tmp_path / "site.py").write_text('path = os.path.join(prefix, "lib/python3", "dist-packages")\n')
+    (tmp_path / "sysconfig.py").write_text("    prefix_scheme = 'posix_local'\n")
+    undo_debian(tmp_path)
+    assert (tmp_path / "sysconfig.py").read_text() == "    prefix_scheme = 'posix_prefix'\n"
+    assert '"site-packages"' in (tmp_path / "sitecustomize.py").read_text()
+
+
+def test_a_plain_library_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "site.py").write_text('path = os.path.join(prefix, "lib/python3", "site-packages")\n')
+    undo_debian(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["site.py"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mfenv.testing.channel import ChannelServer, Credentials, Fault
+from mfenv.testing.channel.__main__ import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,3 +126,29 @@ def test_cleared_faults_do_not_happen(server: ChannelServer) -> None:
     server.add_fault(Fault(path="*", status=404))
     server.clear_faults()
     assert ask(server)[0] == 200
+
+
+def test_a_stopped_server_answers_on_no_connection(folder: Path) -> None:
+    with ChannelServer(folder) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection.request("GET", PATH)
+        connection.getresponse().read()
+    # A new connection would be refused; this is about the one that was kept.
+    connection.auto_open = 0
+
+    def ask_again() -> None:
+        connection.request("GET", PATH)
+        connection.getresponse()
+
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        ask_again()
+
+
+def test_a_folder_that_is_not_there_is_not_served(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["serve", str(tmp_path / "missing")]) == 2
+    assert capsys.readouterr().err == f"error: `{tmp_path / 'missing'}` is not a folder\n"
+
+
+def test_the_command_serves_for_as_long_as_told(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert main(["serve", str(folder), "--max-seconds", "0.1", "--user", "u", "--password", "p"]) == 0
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")
