@@ -4,7 +4,7 @@ This module is imported by every process that imports Metaflow, on whatever Pyth
 it and what it imports stay readable by Python 3.7 and cost next to nothing.
 """
 
-from mfenv.version import VERSION as __version__
+from mfenv.version import VERSION as __version__  # noqa: N811
 
 # Metaflow reads this name: it puts this package, with its distribution, into every code package,
 # so that a task elsewhere finds the classes that the registration strings name.

@@ -30,6 +30,8 @@ def parse_version_spec(text: str, *, where: str) -> str:
     >>> parse_version_spec("1.4.0", where="here"), parse_version_spec("<2, >=1", where="here")
     ('==1.4.0', '<2,>=1')
     """
+    # What looks like an asterisk in our own messages may come back by copy and paste.
+    text = text.replace("\N{ASTERISK OPERATOR}", "*")
     alternatives = [_conjunction(part, text, where) for part in text.split("|")]
     return "|".join(dict.fromkeys(alternatives))
 

@@ -27,9 +27,7 @@ class Platform(Enum):
             return cls(text)
         except ValueError:
             known = ", ".join(f"`{platform.value}`" for platform in cls)
-            raise InvalidSpec(
-                f"{where}: `{text}` is not a platform", hint=f"Known platforms are {known}"
-            ) from None
+            raise InvalidSpec(f"{where}: `{text}` is not a platform", hint=f"Known platforms are {known}") from None
 
     @classmethod
     def host(cls, system: str | None = None, machine: str | None = None) -> Platform:
@@ -69,9 +67,7 @@ class VirtualPackage:
     def __post_init__(self) -> None:
         """Refuse a name that is not a virtual package's."""
         if not _VIRTUAL_NAME.fullmatch(self.name):
-            raise InvalidSpec(
-                f"`{self.name}` is not a virtual package", hint="Virtual packages begin with `__`"
-            )
+            raise InvalidSpec(f"`{self.name}` is not a virtual package", hint="Virtual packages begin with `__`")
 
     def __str__(self) -> str:
         return f"{self.name}={self.version}={self.build}"

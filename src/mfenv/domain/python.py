@@ -34,9 +34,7 @@ class PythonConstraint:
             text = f"{exact.group(2)}{exact.group(3) or ''}.*"
         version = parse_version_spec(text, where=where)
         if version == "*":
-            raise InvalidSpec(
-                f"{where}: `{value}` is not a version of Python", hint='Write for example python="3.11"'
-            )
+            raise InvalidSpec(f"{where}: `{value}` is not a version of Python", hint='Write for example python="3.11"')
         if not _admits_a_usable_python(version):
             oldest = ".".join(map(str, OLDEST_PYTHON))
             raise InvalidSpec(

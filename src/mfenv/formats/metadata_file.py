@@ -37,9 +37,7 @@ class FlowMetadata:
 
 def dump(metadata: FlowMetadata) -> bytes:
     """Return the canonical bytes of `metadata`."""
-    locks: dict[str, Json] = {
-        id_: json.loads(lock_json.dump(lock)) for id_, lock in metadata.locks.items()
-    }
+    locks: dict[str, Json] = {id_: json.loads(lock_json.dump(lock)) for id_, lock in metadata.locks.items()}
     return canonical_json(
         {
             "schema": SCHEMA,
@@ -63,14 +61,9 @@ def load(content: bytes, *, path: str = "conda_v2.cnd") -> FlowMetadata:
     schema = document.required("schema", str)
     if schema != SCHEMA:
         raise LockError(f"{path}: the schema `{schema}` is not known here")
-    steps = {
-        step: _step(value, f"{path}.steps.{step}")
-        for step, value in document.required("steps", dict).items()
-    }
+    steps = {step: _step(value, f"{path}.steps.{step}") for step, value in document.required("steps", dict).items()}
     locks = {
-        LockId(id_): lock_json.load(
-            canonical_json(value), expected=LockId(id_), path=f"{path}.locks.{id_}"
-        )
+        LockId(id_): lock_json.load(canonical_json(value), expected=LockId(id_), path=f"{path}.locks.{id_}")
         for id_, value in document.required("locks", dict).items()
     }
     return FlowMetadata(steps=steps, locks=locks)

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from mfenv.errors import EnvironmentsError, HydrationFailed
@@ -29,13 +29,29 @@ def held(
     After `timeout` seconds raise `HydrationFailed` saying who holds it. `waiting` is called once, with
     the holder's description, if there is one to wait for.
     """
+    with _opened(path) as descriptor:
+        for pause in _attempts(descriptor, path, timeout, waiting):
+            time.sleep(pause)
+        yield
+
+
+@contextlib.asynccontextmanager
+async def held_async(path: Path, *, timeout: float) -> AsyncIterator[None]:
+    """Do as `held`, without keeping a thread while waiting: the holder may need that very thread to finish."""
+    import asyncio  # loaded here, since launching processes never need it
+
+    with _opened(path) as descriptor:
+        for pause in _attempts(descriptor, path, timeout, None):
+            await asyncio.sleep(pause)
+        yield
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open(path)
     try:
-        _acquire(descriptor, path, timeout, waiting)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}".encode(), 0)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -50,25 +66,25 @@ def _open(path: Path) -> int:
         ) from error
 
 
-def _acquire(
-    descriptor: int, path: Path, timeout: float, waiting: Callable[[str], None] | None
-) -> None:
+def _attempts(descriptor: int, path: Path, timeout: float, waiting: Callable[[str], None] | None) -> Iterator[float]:
+    """Try to lock until it works; between attempts yield the seconds to wait."""
     deadline = time.monotonic() + timeout
     pause = 0.005
-    told = False
     while not _try(descriptor, path):
         holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "another process"
-        if waiting and not told:
+        if waiting:
             waiting(holder)
-            told = True
+            waiting = None
         if time.monotonic() > deadline:
             raise HydrationFailed(
                 f"waited {timeout:.0f} seconds for {holder}, which holds `{path}`",
                 hint="See whether that process still works; a longer wait can be set with "
                 "METAFLOW_CONDA_LOCK_TIMEOUT (seconds)",
             )
-        time.sleep(pause)
+        yield pause
         pause = min(pause * 1.5, 0.1)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()}".encode(), 0)
 
 
 def _try(descriptor: int, path: Path) -> bool:

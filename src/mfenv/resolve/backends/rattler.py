@@ -90,7 +90,9 @@ def failure(request: ResolutionRequest, reason: dict[str, Any]) -> ResolutionFai
     channels = ", ".join(f"`{channel}`" for channel in request.spec.channels)
     missing, unmatched = reason["missing"], reason["unmatched"]
     sentences = [f"there is no package `{row['name']}` for {platform} on {channels}" for row in missing]
-    sentences += [f"no version of `{row['name']}` for {platform} is `{asked[row['name']].version}`" for row in unmatched]
+    sentences += [
+        f"no version of `{row['name']}` for {platform} is `{asked[row['name']].version}`" for row in unmatched
+    ]
     hints = [hint for row in missing if (hint := _hint_for_missing(row))]
     hints += [_hint_for_version(row) for row in unmatched]
     if not sentences:

@@ -42,7 +42,7 @@ def _gateway(cache: str) -> Gateway:
     return _gateways[cache]
 
 
-async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:
+async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     """Solve one request (see `mfenv.resolve.backends.rattler.payload`).
 
     The answer is ``{"version", "packages"}``, or ``{"unsolvable"}`` with what is known of the reason.
@@ -117,6 +117,8 @@ def _describe(record: RepoDataRecord) -> Json:
 
 def _unreadable(channels: Sequence[str], text: str) -> ResolutionFailed:
     """Say which channel could not be read; the library's text holds the address that failed."""
+    for channel in channels:
+        text = text.replace(channel, without_credentials(channel))
     first, *causes = text.splitlines()
     blamed = next((c for c in channels if f"{without_credentials(c).rstrip('/')}/" in f"{text}/"), None)
     place = without_credentials(blamed) if blamed else ", ".join(map(without_credentials, channels))
@@ -135,7 +137,11 @@ def _unreadable(channels: Sequence[str], text: str) -> ResolutionFailed:
 
 
 async def _explain(
-    gateway: Gateway, channels: Sequence[Channel], payload: Mapping[str, Any], specs: Sequence[MatchSpec], text: str
+    gateway: Gateway,
+    channels: Sequence[Channel],
+    payload: Mapping[str, Any],
+    specs: Sequence[MatchSpec],
+    text: str,
 ) -> dict[str, Json]:
     """Find out what about a request has no answer: names nobody has, versions nobody has, or a conflict."""
     subdirs = [payload["platform"], "noarch"]
@@ -173,9 +179,7 @@ def _similar(name: str, known: set[str]) -> list[str]:
     return list(dict.fromkeys([*([exact] if exact else []), *close, *held]))[:5]
 
 
-async def _elsewhere(
-    gateway: Gateway, channels: Sequence[Channel], name: str, searched: Sequence[str]
-) -> list[str]:
+async def _elsewhere(gateway: Gateway, channels: Sequence[Channel], name: str, searched: Sequence[str]) -> list[str]:
     """Return the platforms, other than those searched, for which the channels do have `name`."""
     found = []
     for platform in _OTHER_PLATFORMS:

@@ -65,9 +65,7 @@ class _Workshop:
         return self.root / MAIN
 
 
-def make_channel(
-    root: Path, key: str, interpreters: Sequence[Interpreter], say: Callable[[str], None]
-) -> None:
+def make_channel(root: Path, key: str, interpreters: Sequence[Interpreter], say: Callable[[str], None]) -> None:
     """Build the channel and put it at ``root``, in place of what is there. The caller holds the lock."""
     # Beside the channel, where the next build finds and removes what a killed one has left.
     partial, scratch = root.with_name(root.name + ".partial"), root.with_name(root.name + ".scratch")
@@ -144,9 +142,7 @@ def _write_distribution(
     return write_package(package, channel, formats_of(package.name))
 
 
-def _unpack(
-    workshop: _Workshop, interpreters: Sequence[Interpreter], say: Callable[[str], None]
-) -> list[Distribution]:
+def _unpack(workshop: _Workshop, interpreters: Sequence[Interpreter], say: Callable[[str], None]) -> list[Distribution]:
     program = uv.find_uv_bin()
 
     def unpack(job: tuple[int, WheelSet, Interpreter]) -> tuple[Distribution, ...]:

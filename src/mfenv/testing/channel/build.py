@@ -85,9 +85,7 @@ def choose_interpreters(pythons: PythonChoice) -> tuple[Interpreter, ...]:
     by_minor = {interpreter.minor: interpreter for interpreter in found}
     missing = [minor for minor in wanted if minor not in by_minor]
     if missing:
-        raise NoInterpreterError(
-            f"no CPython {', '.join(missing)} on this machine, only {', '.join(by_minor)}"
-        )
+        raise NoInterpreterError(f"no CPython {', '.join(missing)} on this machine, only {', '.join(by_minor)}")
     return tuple(by_minor[minor] for minor in wanted)
 
 

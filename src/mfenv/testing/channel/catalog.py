@@ -27,9 +27,7 @@ class WheelSet:
     only_running: bool = False
 
 
-def _set(
-    requirements: str, pythons: str = "", *, optional: bool = True, only_running: bool = False
-) -> WheelSet:
+def _set(requirements: str, pythons: str = "", *, optional: bool = True, only_running: bool = False) -> WheelSet:
     return WheelSet(
         requirements=tuple(requirements.split()),
         pythons=SpecifierSet(pythons),

@@ -50,9 +50,7 @@ if sys.prefix == sys.base_prefix:
 """
 
 
-def python_package(
-    interpreter: Interpreter, libraries: Sequence[str], subdir: str, scratch: Path
-) -> CondaPackage:
+def python_package(interpreter: Interpreter, libraries: Sequence[str], subdir: str, scratch: Path) -> CondaPackage:
     """Make the package ``python`` of ``interpreter``, which needs the requirements ``libraries``.
 
     ``scratch`` is an empty folder of the caller's; the interpreter itself is only read.
@@ -103,9 +101,7 @@ def _stage(interpreter: Interpreter, root: Path) -> frozenset[str]:
     stdlib = root / "lib" / f"python{minor}"
     shutil.copytree(interpreter.stdlib, stdlib, symlinks=False, ignore=_LEFT_OUT_FOLDERS)
     if interpreter.platstdlib != interpreter.stdlib:
-        shutil.copytree(
-            interpreter.platstdlib / "lib-dynload", stdlib / "lib-dynload", ignore=_LEFT_OUT_FOLDERS
-        )
+        shutil.copytree(interpreter.platstdlib / "lib-dynload", stdlib / "lib-dynload", ignore=_LEFT_OUT_FOLDERS)
     for extension in (stdlib / "lib-dynload").glob("*.so"):
         if not is_kept_extension(extension.name):
             extension.unlink()

@@ -39,9 +39,7 @@ def needed(paths: Sequence[Path]) -> frozenset[str]:
     """Give the sonames that ``paths`` name as needed, without those needed by what they need."""
     names: set[str] = set()
     for path in paths:
-        answer = subprocess.run(
-            [_patchelf(), "--print-needed", str(path)], capture_output=True, text=True, check=True
-        )
+        answer = subprocess.run([_patchelf(), "--print-needed", str(path)], capture_output=True, text=True, check=True)
         names.update(answer.stdout.split())
     return frozenset(names)
 

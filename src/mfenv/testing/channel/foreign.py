@@ -40,9 +40,7 @@ def platform_packages(subdir: str) -> tuple[CondaPackage, ...]:
     """Make the packages that only exist on ``subdir``: macOS' C++ library."""
     if not subdir.startswith("osx-"):
         return ()
-    library = CondaPackage(
-        name="libcxx", version="19.1.0", build="0", subdir=subdir, depends=(system_floor(subdir),)
-    )
+    library = CondaPackage(name="libcxx", version="19.1.0", build="0", subdir=subdir, depends=(system_floor(subdir),))
     return (library,)
 
 

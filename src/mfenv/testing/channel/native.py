@@ -179,6 +179,4 @@ def library_package(library: NativeLibrary, depends: Sequence[str], subdir: str)
 def requirements_among(library: NativeLibrary, others: Iterable[NativeLibrary]) -> tuple[str, ...]:
     """Give what ``library`` needs of ``others``, as requirements of its conda package."""
     names = elf.needed(list(library.files.values()))
-    return tuple(
-        sorted(other.pin for other in others if other.name != library.name and names & other.files.keys())
-    )
+    return tuple(sorted(other.pin for other in others if other.name != library.name and names & other.files.keys()))

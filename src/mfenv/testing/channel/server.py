@@ -298,9 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Content-Length"] = str(span.length)
         if not is_whole:
             headers["Content-Range"] = f"bytes {span.first}-{span.last}/{span.size}"
-        self._send_headers(
-            path, HTTPStatus.OK if is_whole else HTTPStatus.PARTIAL_CONTENT, headers, span.length
-        )
+        self._send_headers(path, HTTPStatus.OK if is_whole else HTTPStatus.PARTIAL_CONTENT, headers, span.length)
         if self.command != "HEAD":
             self._send_body(file, span, fault)
 

@@ -223,9 +223,7 @@ def _scripts(distribution: Distribution) -> dict[str, str]:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(file.read_text(encoding="utf-8"))
     sections = [name for name in ("console_scripts", "gui_scripts") if parser.has_section(name)]
-    return {
-        name: target.split("[")[0].strip() for section in sections for name, target in parser.items(section)
-    }
+    return {name: target.split("[")[0].strip() for section in sections for name, target in parser.items(section)}
 
 
 def _launcher(target: str) -> RegularFile:
@@ -246,9 +244,7 @@ def _files(distribution: Distribution, *, site: str, scripts: str) -> dict[str, 
     record = []
     for row in _record(distribution):
         path = os.path.normpath(row[0])
-        is_uvs_own = path.endswith(
-            ("/RECORD", "/INSTALLER", "/REQUESTED", "/uv_cache.json", "/uv_build.json")
-        )
+        is_uvs_own = path.endswith(("/RECORD", "/INSTALLER", "/REQUESTED", "/uv_cache.json", "/uv_build.json"))
         left_out = _LEFT_OUT.search(path) and not _KEPT.search(path)
         if path in launchers or left_out or path.startswith(("..", "/")):
             continue

@@ -1,0 +1,17 @@
+"""Which of our classes stand behind which of Metaflow's names; strings only, so that nothing can fail here."""
+
+STEP_DECORATORS_DESC = [
+    ("conda", "mfenv.metaflow.decorators.CondaStepDecorator"),
+    ("pypi", "mfenv.metaflow.decorators.PyPIStepDecorator"),
+    ("conda_env_internal", "mfenv.metaflow.enter.EnterEnvironment"),
+]
+
+FLOW_DECORATORS_DESC = [
+    ("conda_base", "mfenv.metaflow.decorators.CondaFlowDecorator"),
+    ("pypi_base", "mfenv.metaflow.decorators.PyPIFlowDecorator"),
+]
+
+ENVIRONMENTS_DESC = [
+    ("conda", "mfenv.metaflow.environment.CondaEnvironment"),
+    ("pypi", "mfenv.metaflow.environment.PyPIEnvironment"),
+]

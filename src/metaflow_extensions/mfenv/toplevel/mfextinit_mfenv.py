@@ -1,0 +1,3 @@
+"""The module whose names appear in `metaflow` itself."""
+
+toplevel = "mfenv_version"

@@ -1,0 +1,47 @@
+"""Environments in the making while the flow already runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from mfenv.domain.digest import LockId
+from mfenv.domain.locked import LockedEnvironment
+from mfenv.hydrate.prefix import Prefix
+from mfenv.hydrate.service import HydrationEvents, Hydrator
+
+_AT_ONCE = 2
+
+
+class BackgroundHydration:
+    """Makes environments in the order in which they will be needed; whoever needs one waits for that one alone."""
+
+    def __init__(self, hydrator: Hydrator, locks: Iterable[LockedEnvironment], events: HydrationEvents) -> None:
+        """Begin with those of `locks` that are not there yet."""
+        self.ready: dict[LockId, Prefix] = {}
+        self.missing: list[LockedEnvironment] = []
+        for lock in {lock.id: lock for lock in locks}.values():
+            if prefix := hydrator.ready(lock):
+                self.ready[lock.id] = prefix
+            else:
+                self.missing.append(lock)
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-hydrate") if self.missing else None
+        self._hydrator = hydrator
+        self._events = events
+        self._coming: dict[LockId, Future[Prefix]] = {}
+
+    def start(self) -> None:
+        """Start making what is missing; returns at once."""
+        if self._pool:
+            self._coming = {
+                lock.id: self._pool.submit(self._hydrator.hydrate, lock, self._events) for lock in self.missing
+            }
+
+    def prefix(self, lock_id: LockId) -> Prefix:
+        """Return an environment, when it is ready. Raises the `EnvironmentsError` that its making ended with."""
+        return self.ready.get(lock_id) or self._coming[lock_id].result()
+
+    def stop(self) -> None:
+        """Begin nothing new; what is under way goes on."""
+        if self._pool:
+            self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""From locks to prefixes: plan, bring the files here, verify, link, publish."""

@@ -1,0 +1,139 @@
+"""Bring package files here, each checked to the last byte before anybody else sees it.
+
+Runs in the helper process (its downloads are py-rattler's, which knows netrc, auth stores, proxies and mirrors), but
+knows nothing of py-rattler itself: the download is passed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mfenv.errors import HydrationFailed
+from mfenv.io.filelock import held_async
+from mfenv.io.files import copy_hashing, sha256_of
+
+Download = Callable[[str, Path], Awaitable[None]]
+"""Bring the file at a URL to a path; raise anything when that does not work."""
+
+LOCK_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedFile:
+    """A package file to have; `sha256` and `size` are None only when no index knows them."""
+
+    name: str
+    url: str
+    sha256: str | None
+    size: int | None
+    md5: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedFile:
+    """A package file that is here, and how it came: ``cached``, ``fetched`` or ``healed``."""
+
+    name: str
+    sha256: str
+    size: int
+    how: str
+
+
+async def bring(wanted: WantedFile, archives: Path, download: Download) -> FetchedFile:
+    """Have `wanted` in `archives`, checked; raise `HydrationFailed` naming it when that cannot be.
+
+    A damaged file in the cache is fetched again. Other processes that want the same file wait for this one.
+    """
+    if wanted.sha256 is None:
+        return await _bring_unknown(wanted, archives, download)
+    path = archives / wanted.sha256 / wanted.name
+    if await _is_whole(path, wanted.sha256):
+        return FetchedFile(name=wanted.name, sha256=wanted.sha256, size=path.stat().st_size, how="cached")
+    async with held_async(archives / wanted.sha256 / ".lock", timeout=LOCK_TIMEOUT):
+        if await _is_whole(path, wanted.sha256):
+            return FetchedFile(name=wanted.name, sha256=wanted.sha256, size=path.stat().st_size, how="cached")
+        how = "healed" if path.exists() else "fetched"
+        incoming = _incoming(path)
+        try:
+            sha256, size = await _fetch(wanted, incoming, download)
+            _check(wanted, sha256, size)
+            incoming.replace(path)
+        finally:
+            incoming.unlink(missing_ok=True)
+    return FetchedFile(name=wanted.name, sha256=sha256, size=size, how=how)
+
+
+async def _bring_unknown(wanted: WantedFile, archives: Path, download: Download) -> FetchedFile:
+    """Bring a file that no index has a sha256 for: its bytes of today are what gets locked."""
+    incoming = _incoming(archives / "unknown" / wanted.name)
+    incoming.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        sha256, size = await _fetch(wanted, incoming, download)
+        _check(wanted, sha256, size, md5=await asyncio.to_thread(_md5_of, incoming))
+        path = archives / sha256 / wanted.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        incoming.replace(path)
+    finally:
+        incoming.unlink(missing_ok=True)
+    return FetchedFile(name=wanted.name, sha256=sha256, size=size, how="fetched")
+
+
+def _incoming(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+
+
+async def _is_whole(path: Path, sha256: str) -> bool:
+    try:
+        return await asyncio.to_thread(sha256_of, path) == sha256
+    except OSError:
+        return False
+
+
+async def _fetch(wanted: WantedFile, destination: Path, download: Download) -> tuple[str, int]:
+    parts = urlsplit(wanted.url)
+    try:
+        if parts.scheme == "file":
+            return await asyncio.to_thread(copy_hashing, Path(unquote(parts.path)), destination)
+        await download(wanted.url, destination)
+        return await asyncio.to_thread(sha256_of, destination), destination.stat().st_size
+    except HydrationFailed:
+        raise
+    except OSError as error:
+        where = f"`{error.filename}`: " if error.filename else ""
+        raise HydrationFailed(
+            f"the package file `{wanted.name}` cannot be brought here: {where}{error.strerror or error}",
+            hint="Check the disk space and the rights on the folder, and that the file's channel is there",
+        ) from error
+    except Exception as error:
+        raise HydrationFailed(
+            f"the package file `{wanted.name}` cannot be downloaded",
+            hint="Check that the channel can be reached from here, and run again: what is here is kept",
+            output=str(error),
+        ) from error
+
+
+def _check(wanted: WantedFile, sha256: str, size: int, md5: str | None = None) -> None:
+    for kind, expected, found in (
+        ("sha256", wanted.sha256, sha256),
+        ("size", wanted.size, size),
+        ("md5", wanted.md5 if md5 else None, md5),
+    ):
+        if expected is not None and expected != found:
+            raise HydrationFailed(
+                f"the package file `{wanted.name}` is refused: its {kind} is {found} where {expected} is locked",
+                hint="The file was changed after its channel was indexed, or on the way here: "
+                "nothing of it was installed; tell whoever runs the channel",
+            )
+
+
+def _md5_of(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    digest.update(path.read_bytes())
+    return digest.hexdigest()

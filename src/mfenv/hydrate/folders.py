@@ -1,0 +1,66 @@
+"""Where environments and package caches live on this machine, in one place.
+
+::
+
+    <root>/
+      envs/<lock id>/             prefixes, ready to use; `micromamba -r <root>` and `conda --prefix` read them
+      pkgs/                       extracted conda packages, in py-rattler's and conda's layout
+      archives/<sha256>/<file>    package files as they were fetched, each checked on every use
+      repodata/                   indexes of channels
+      staging/<lock id>.<random>/ prefixes in the making
+      locks/                      files that OS locks are held on
+      code/<digest>/              links to Metaflow's own code, for tasks in other interpreters
+
+The shape of a folder is part of its name's meaning: another shape gets another name.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from mfenv.domain.digest import LockId
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFolders:
+    """The folders below one root."""
+
+    root: Path
+
+    def prefix(self, lock_id: LockId) -> Path:
+        """Return the folder of an environment."""
+        return self.root / "envs" / lock_id
+
+    def prefix_lock(self, lock_id: LockId) -> Path:
+        """Return the file whose OS lock the builder of an environment holds."""
+        return self.root / "locks" / f"env-{lock_id}.lock"
+
+    def staging(self, lock_id: LockId) -> Path:
+        """Return a new name for a prefix in the making."""
+        return self.root / "staging" / f"{lock_id}.{secrets.token_hex(4)}"
+
+    def stale_staging(self, lock_id: LockId) -> list[Path]:
+        """Return what earlier builders of an environment left behind."""
+        return sorted((self.root / "staging").glob(f"*{lock_id}.*"))
+
+    @property
+    def packages(self) -> Path:
+        """The folder of extracted packages."""
+        return self.root / "pkgs"
+
+    @property
+    def archives(self) -> Path:
+        """The folder of package files."""
+        return self.root / "archives"
+
+    @property
+    def repodata(self) -> Path:
+        """The folder of channel indexes."""
+        return self.root / "repodata"
+
+    @property
+    def code(self) -> Path:
+        """The folder of links to Metaflow's own code."""
+        return self.root / "code"

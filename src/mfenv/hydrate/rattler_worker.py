@@ -1,0 +1,146 @@
+"""The installing half of py-rattler, inside the helper process. Nothing else of this package runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import rattler
+from rattler import Client, PackageCache, RepoDataRecord, Subdir
+from rattler.package.build_string import BuildString
+from rattler.package_cache import ValidationMode
+from rattler.package_streaming import PackageArchive, download_to_path
+from rattler.repo_data import PackageRecord
+
+from mfenv.domain.channel import without_credentials
+from mfenv.domain.digest import Json
+from mfenv.errors import HydrationFailed
+from mfenv.formats.fields import Fields
+from mfenv.formats.lock_json import load_record
+from mfenv.hydrate import checks
+from mfenv.hydrate.archives import FetchedFile, WantedFile, bring
+from mfenv.io.worker_main import Emit
+
+_DOWNLOADS_AT_ONCE = 24
+
+
+async def fetch(payload: Mapping[str, Any], emit: Emit) -> Json:
+    """Bring files here (see `mfenv.hydrate.conda.CondaInstaller.fetch`); the answer lists digests and sizes."""
+    client = Client.default_client()
+    secrets: Mapping[str, str] = payload["secret_urls"]
+    at_once = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
+
+    async def download(url: str, destination: Path) -> None:
+        await download_to_path(client, _with_credentials(url, secrets), destination)
+
+    async def one(file: Mapping[str, Any]) -> FetchedFile:
+        wanted = WantedFile(
+            name=file["name"], url=file["url"], sha256=file["sha256"], size=file["size"], md5=file.get("md5")
+        )
+        async with at_once:
+            fetched = await bring(wanted, Path(payload["archives"]), download)
+        emit({fetched.how: fetched.name, "bytes": fetched.size})
+        return fetched
+
+    try:
+        fetched = await asyncio.gather(*map(one, payload["files"]))
+    except HydrationFailed as error:
+        raise _redacted(error, secrets) from error
+    return [{"name": file.name, "sha256": file.sha256, "size": file.size} for file in fetched]
+
+
+def _with_credentials(url: str, secrets: Mapping[str, str]) -> str:
+    for location, secret in secrets.items():
+        if url.startswith(f"{location}/"):
+            return secret + url[len(location) :]
+    return url
+
+
+def _redacted(error: HydrationFailed, secrets: Mapping[str, str]) -> HydrationFailed:
+    for location, secret in secrets.items():
+        error.output = error.output.replace(secret, location)
+    return error
+
+
+async def link(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+    """Make a prefix (see `mfenv.hydrate.conda.CondaInstaller.link`)."""
+    staging = Path(payload["staging"])
+    # A call that is repeated after the death of its process finds what that one left.
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.parent.mkdir(parents=True, exist_ok=True)
+    await asyncio.gather(*(_inspect(package) for package in payload["packages"]))
+    records = [_record(package) for package in payload["packages"]]
+    try:
+        await rattler.install(
+            records,
+            staging,
+            package_cache=PackageCache.new_layered([payload["cache"]], validation_mode=ValidationMode.full()),
+            installed_packages=[],
+            platform=Subdir(payload["platform"]),
+            # Link scripts run when the prefix has its name: see mfenv.hydrate.link_scripts.
+            execute_link_scripts=False,
+            show_progress=False,
+            alternative_target_prefix=payload["prefix"],
+        )
+    except Exception as error:
+        raise HydrationFailed(
+            "py-rattler could not put the packages in place",
+            hint="Check the disk space and the rights on the folder, and run again",
+            output=str(error),
+        ) from error
+    for package in payload["packages"]:
+        _write_origin(staging, package)
+    return {"packages": len(records)}
+
+
+async def _inspect(package: Mapping[str, Any]) -> None:
+    """Check what a package says of itself, before py-rattler acts on it."""
+    name = package["file"]["name"]
+    try:
+        archive = await PackageArchive.from_path(package["archive"])
+        members = await archive.read_files(checks.FILES)
+    except Exception as error:
+        raise HydrationFailed(
+            f"the package file `{name}` cannot be read",
+            hint="It is what its channel serves, to the byte: tell whoever runs the channel",
+            output=str(error),
+        ) from error
+    conda = package["conda"]
+    checks.check_package(name, (conda["name"], conda["version"], conda["build"]), members)
+
+
+def _record(package: Mapping[str, Any]) -> RepoDataRecord:
+    """Return the record that py-rattler installs: its file is the local one that was checked."""
+    conda = load_record(Fields(values=package["conda"], path="lock"))
+    file = package["file"]
+    record = PackageRecord(
+        name=conda.name,
+        version=conda.version,
+        build=BuildString(conda.build),
+        build_number=conda.build_number,
+        subdir=conda.subdir,
+        noarch=conda.noarch if conda.noarch in {"python", "generic"} else None,  # type: ignore[arg-type]
+        depends=list(conda.depends),
+        constrains=list(conda.constrains),
+        sha256=bytes.fromhex(file["sha256"]),
+        size=file["size"],
+        license=conda.license,
+        python_site_packages_path=conda.python_site_packages_path,
+    )
+    return RepoDataRecord(record, file["name"], Path(package["archive"]).as_uri(), without_credentials(conda.channel))
+
+
+def _write_origin(staging: Path, package: Mapping[str, Any]) -> None:
+    """Put the address a package came from into its record; py-rattler wrote that of the local file."""
+    conda = package["conda"]
+    path = staging / "conda-meta" / f"{conda['name']}-{conda['version']}-{conda['build']}.json"
+    local = json.dumps(Path(package["archive"]).as_uri()).encode()
+    content = path.read_bytes().replace(b'"url": ' + local, b'"url": ' + json.dumps(package["file"]["url"]).encode(), 1)
+    # Not in place: the file may have other names.
+    neighbour = path.with_suffix(".part")
+    neighbour.write_bytes(content)
+    neighbour.replace(path)

@@ -1,0 +1,96 @@
+"""Have the environment of a lock on this machine: at once when it is there, built once when it is not."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Protocol
+
+from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.machine import Machine, unmet
+from mfenv.errors import EnvironmentsError, HydrationFailed
+from mfenv.hydrate.activation import activation_of
+from mfenv.hydrate.conda import CondaInstaller
+from mfenv.hydrate.folders import LocalFolders
+from mfenv.hydrate.link_scripts import run_post_link
+from mfenv.hydrate.plan import plan
+from mfenv.hydrate.prefix import Prefix, mark_ready, ready_prefix
+from mfenv.io.filelock import held
+from mfenv.io.files import remove_tree
+
+
+class HydrationEvents(Protocol):
+    """Who is told how a hydration goes. Called from any thread."""
+
+    def waiting(self, holder: str) -> None:
+        """Another process builds the same environment."""
+
+    def fetched(self, event: dict[str, object]) -> None:
+        """A file is here: see `mfenv.hydrate.conda.CondaInstaller.fetch`."""
+
+
+class Hydrator:
+    """Makes prefixes from locks."""
+
+    def __init__(
+        self,
+        folders: LocalFolders,
+        installer: CondaInstaller,
+        *,
+        machine: Machine,
+        lock_timeout: float,
+        link_scripts: bool,
+    ) -> None:
+        """Make prefixes in `folders` with `installer`; wait at most `lock_timeout` seconds for another builder."""
+        self._folders = folders
+        self._installer = installer
+        self._machine = machine
+        self._lock_timeout = lock_timeout
+        self._link_scripts = link_scripts
+
+    def ready(self, lock: LockedEnvironment) -> Prefix | None:
+        """Return the prefix of `lock` if it is there; costs one small read."""
+        return ready_prefix(self._folders.prefix(lock.id), lock.id)
+
+    def hydrate(self, lock: LockedEnvironment, events: HydrationEvents | None = None) -> Prefix:
+        """Return the prefix of `lock`, made if need be. Any number of processes may ask for the same one.
+
+        Raises `HydrationFailed`; then nothing is left that could be taken for an environment.
+        """
+        if prefix := self.ready(lock):
+            return prefix
+        if reason := unmet(lock, self._machine):
+            raise HydrationFailed(
+                f"environment `{lock.id}` cannot run on this machine: {reason}",
+                hint="Run the step on another machine, or ask for packages that are built for this one",
+            )
+        waiting = events.waiting if events else None
+        with held(self._folders.prefix_lock(lock.id), timeout=self._lock_timeout, waiting=waiting):
+            # Somebody else may have made it while this process waited.
+            return self.ready(lock) or self._build(lock, events)
+
+    def _build(self, lock: LockedEnvironment, events: HydrationEvents | None) -> Prefix:
+        path, staging = self._folders.prefix(lock.id), self._folders.staging(lock.id)
+        for left_over in plan(lock, self._folders).remove:
+            remove_tree(left_over)
+        try:
+            self._installer.fetch(
+                [package.artifact for package in lock.packages], on_event=events.fetched if events else None
+            )
+            self._installer.link(lock, staging, path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staging.rename(path)
+            if self._link_scripts:
+                run_post_link(lock, path)
+            prefix = Prefix(path=path, lock_id=lock.id, activation=activation_of(path))
+            mark_ready(prefix)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                remove_tree(staging)
+                remove_tree(path)
+            if isinstance(error, OSError) and not isinstance(error, EnvironmentsError):
+                raise HydrationFailed(
+                    f"environment `{lock.id}` cannot be put in place: {error.strerror or error}",
+                    hint="Check the disk space and the rights below METAFLOW_CONDA_LOCAL_PATH",
+                ) from error
+            raise
+        return prefix

@@ -1,0 +1,66 @@
+"""The environments `conda` and `pypi`: Metaflow's hooks, handed on to the use cases.
+
+Python 3.7 syntax: see `mfenv.metaflow`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metaflow.metaflow_environment import MetaflowEnvironment
+
+ENTER = "conda_env_internal"
+
+
+class CondaEnvironment(MetaflowEnvironment):
+    """Every step in an environment of its own.
+
+    Each process of a run makes one of these; only the launching one ever does anything with it.
+    """
+
+    TYPE = "conda"
+
+    def __init__(self, flow: Any) -> None:
+        """Remember the flow; nothing is read or started here."""
+        super().__init__(flow)
+        self._flow = flow
+        self._datastore_type = "local"
+        self._launch: Any = None
+
+    def validate_environment(self, echo: Any, datastore_type: str) -> None:
+        """Remember the datastore's type; every task calls this."""
+        self._datastore_type = datastore_type
+
+    def decospecs(self) -> tuple[str, ...]:
+        """Put every step into its environment, decorated or not."""
+        return (ENTER, *super().decospecs())
+
+    def pylint_config(self) -> list[str]:
+        """Leave imports alone: what a step imports need not be installed here."""
+        return [*super().pylint_config(), "--disable=F0401"]
+
+    def init_environment(self, echo: Any) -> None:
+        """Lock the environments of all steps. Called when a flow is launched, deployed or packaged."""
+        super().init_environment(echo)
+        self.launch(echo).lock()
+
+    def add_to_package(self) -> list[tuple[Any, ...]]:
+        """Ship this flow's locks, and no others, with its code."""
+        files = super().add_to_package()
+        return [*files, *(self._launch.files_for_package() if self._launch else ())]
+
+    def launch(self, echo: Any) -> Any:
+        """Return what this process knows about the environments of the flow that it launches."""
+        if self._launch is None:
+            from mfenv.metaflow.launch import Launch
+
+            self._launch = Launch(
+                self._flow, self, self._datastore_type, echo, force=getattr(self, "_force_rebuild", False)
+            )
+        return self._launch
+
+
+class PyPIEnvironment(CondaEnvironment):
+    """The same under its other name: which packages come from where is said by the decorators."""
+
+    TYPE = "pypi"

@@ -1,0 +1,281 @@
+"""What the launching process does: read, lock, begin to make, enter."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from metaflow.decorators import flow_decorators
+from metaflow.metaflow_config import DATASTORE_LOCAL_DIR
+from metaflow.packaging_sys import ContentType
+from metaflow.plugins.datastores.local_storage import LocalStorage
+from metaflow.util import get_username
+
+from mfenv.app.hydrate import BackgroundHydration
+from mfenv.app.settings import Settings
+from mfenv.app.wiring import Wiring
+from mfenv.domain.assignment import Disabled, Locked, StepAssignment
+from mfenv.domain.channel import ChannelCredentials
+from mfenv.domain.digest import LockId
+from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.platform import Platform
+from mfenv.domain.python import PythonConstraint
+from mfenv.domain.request import ResolutionRequest
+from mfenv.domain.spec import Place, SpecLayer, complete, override
+from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
+from mfenv.formats import metadata_file
+from mfenv.formats.metadata_file import FlowMetadata
+from mfenv.io.files import write_atomically
+from mfenv.metaflow.boundary import EnvironmentException
+from mfenv.metaflow.code_root import CodeRoot
+from mfenv.metaflow.config import read_settings
+from mfenv.metaflow.enter import ENVIRONMENT_ID
+from mfenv.metaflow.needs import metaflow_needs
+from mfenv.metaflow.requirements import Reader
+
+METADATA_FILE = "conda_v2.cnd"
+_REMOTE = frozenset({"batch", "kubernetes"})
+
+Echo = Callable[..., None]
+
+
+@contextlib.contextmanager
+def _spoken() -> Iterator[None]:
+    """Let Metaflow print our errors."""
+    try:
+        yield
+    except EnvironmentsError as error:
+        raise EnvironmentException(error) from error
+
+
+class Launch:
+    """The environments of one flow, in the process that launches, deploys or packages it."""
+
+    def __init__(self, flow: Any, environment: Any, datastore_type: str, echo: Echo, *, force: bool) -> None:
+        """Know the flow; nothing is read yet. With `force`, locks that are there are not used."""
+        self._flow = flow
+        self._environment = environment
+        self._datastore_type = datastore_type
+        self._echo = echo
+        self._force = force
+        self._wiring: Wiring | None = None
+        self._assignments: dict[str, StepAssignment] = {}
+        self._locks: dict[LockId, LockedEnvironment] = {}
+        self._hydration: BackgroundHydration | None = None
+        self._code: CodeRoot | None = None
+
+    # ---------------------------------------------------------------- locking
+
+    def lock(self) -> None:
+        """Give every step its assignment. Solves what is not known yet; called again, it does nothing."""
+        if self._assignments:
+            return
+        with _spoken():
+            settings = read_settings()
+            layers, credentials = self._layers()
+            wiring = self._wire(settings, credentials)
+            requests = {step: self._request(layer, settings) for step, layer in layers.items() if not layer.disabled}
+            locks = self._lock_requests(wiring, requests, layers)
+            self._locks = {lock.id: lock for lock in locks.values()}
+            self._assignments = {step: self._assignment(requests.get(step), locks) for step in layers}
+
+    def _layers(self) -> tuple[dict[str, SpecLayer], list[ChannelCredentials]]:
+        """Return what each step asks for, its flow's word under its own, and the credentials in that."""
+        folder = Path(sys.argv[0]).absolute().parent
+        flow_reader = Reader(owner=f"flow `{self._flow.name}`", folder=folder)
+        of_the_flow = flow_decorators(type(self._flow))
+        base = flow_reader.layer(of_the_flow)
+        credentials = flow_reader.credentials(of_the_flow)
+        layers = {}
+        for step in self._flow:
+            reader = Reader(owner=f"step `{step.__name__}`", folder=folder)
+            layers[step.__name__] = override(base, reader.layer(step.decorators))
+            credentials += reader.credentials(step.decorators)
+            self._refuse_remote(step, layers[step.__name__])
+        return layers, credentials
+
+    def _refuse_remote(self, step: Any, layer: SpecLayer) -> None:
+        remote = [decorator.name for decorator in step.decorators if decorator.name in _REMOTE]
+        if remote and not layer.disabled:
+            raise InvalidSpec(
+                f"step `{step.__name__}`, @{remote[0]}: environments on remote machines are not supported "
+                "by this version yet",
+                hint="Run the step locally, or give it @conda(disabled=True) and an image that has its packages",
+            )
+
+    def _wire(self, settings: Settings, credentials: list[ChannelCredentials]) -> Wiring:
+        sysroot = LocalStorage.get_datastore_root_from_config(lambda *_args, **_kwargs: None, create_on_absent=True)
+        store_root = Path(sysroot or Path.cwd() / DATASTORE_LOCAL_DIR) / "conda_env"
+        self._wiring = Wiring(settings, store_root=store_root, credentials=tuple(credentials))
+        return self._wiring
+
+    def _request(self, layer: SpecLayer, settings: Settings) -> ResolutionRequest:
+        spec = complete(
+            layer,
+            default_python=PythonConstraint.minor(*sys.version_info[:2]),
+            default_channels=settings.channels,
+            needs=metaflow_needs(self._datastore_type),
+        )
+        return ResolutionRequest(spec=spec, target=settings.target(Platform.host()))
+
+    def _lock_requests(
+        self, wiring: Wiring, requests: Mapping[str, ResolutionRequest], layers: Mapping[str, SpecLayer]
+    ) -> dict[ResolutionRequest, LockedEnvironment]:
+        locker = wiring.locker(get_username() or "unknown")
+        known = {} if self._force else locker.known(requests.values())
+        missing = [request for request in dict.fromkeys(requests.values()) if request not in known]
+        if not missing:
+            return known
+        noun = "environment" if len(missing) == 1 else "environments"
+        self._echo(f"Resolving {len(missing)} {noun} ...", nl=False)
+        began = time.monotonic()
+        outcomes = locker.resolve(missing)
+        failures = {request: outcome for request, outcome in outcomes.items() if isinstance(outcome, EnvironmentsError)}
+        self._echo(f" {'failed' if failures else 'done'} in {time.monotonic() - began:.1f} seconds.")
+        if failures:
+            raise _explained(failures, requests, layers)
+        return known | {r: outcome for r, outcome in outcomes.items() if isinstance(outcome, LockedEnvironment)}
+
+    @staticmethod
+    def _assignment(
+        request: ResolutionRequest | None, locks: Mapping[ResolutionRequest, LockedEnvironment]
+    ) -> StepAssignment:
+        if request is None:
+            return Disabled()
+        lock = locks[request]
+        return Locked(request=request.key, lock=lock.id, platform=lock.platform)
+
+    def files_for_package(self) -> list[tuple[str, str, ContentType]]:
+        """Return the metadata file of this flow, for its code package: its path, its name there, its kind."""
+        if not self._wiring:
+            return []
+        content = metadata_file.dump(FlowMetadata(steps=self._assignments, locks=self._locks))
+        import hashlib
+
+        name = f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
+        path = self._wiring.settings.local_path / "metadata" / name
+        if not path.exists():
+            write_atomically(path, content)
+        return [(str(path), METADATA_FILE, ContentType.OTHER_CONTENT)]
+
+    # ---------------------------------------------------------------- running
+
+    def begin(self, package: Any) -> None:
+        """Begin to make the environments that the run will need, and lay out Metaflow's code for them."""
+        if self._hydration is not None:
+            return
+        with _spoken():
+            self.lock()
+            assert self._wiring is not None
+            self._hydration = BackgroundHydration(
+                self._wiring.hydrator,
+                [self._locks[id_] for id_ in self._in_order_of_need()],
+                _Lines(self._echo),
+            )
+            for lock_id in self._hydration.ready:
+                self._echo(f"Using existing Conda environment {lock_id}")
+            for lock in self._hydration.missing:
+                self._echo(f"Creating Conda environment {lock.id} ...")
+            self._hydration.start()
+            if self._locks:
+                kept = self._wiring.folders.code
+                self._code = CodeRoot(package, self._flow, self._environment, kept)
+
+    def _in_order_of_need(self) -> list[LockId]:
+        """Return the locks in the order in which steps that use them come up, each once."""
+        graph = self._flow._graph  # noqa: SLF001
+        order, waiting = ["start"], ["start"]
+        while waiting:
+            for name in graph[waiting.pop(0)].out_funcs:
+                if name not in order:
+                    order.append(name)
+                    waiting.append(name)
+        steps = [self._assignments.get(name) for name in order]
+        return list(dict.fromkeys(assignment.lock for assignment in steps if isinstance(assignment, Locked)))
+
+    def enter(self, step: str, cli_args: Any) -> None:
+        """Make a task of `step` run in its environment; waits until that is ready."""
+        assignment = self._assignments[step]
+        if isinstance(assignment, Disabled):
+            # A flow that runs inside another flow's task must not pass that one's on.
+            cli_args.env[ENVIRONMENT_ID] = ""
+            return
+        assert self._hydration is not None
+        assert self._code is not None
+        with _spoken():
+            try:
+                prefix = self._hydration.prefix(assignment.lock)
+            except HydrationFailed as error:
+                raise HydrationFailed(
+                    f"step `{step}`: {error.message}", hint=error.hint, output=error.output
+                ) from error
+        cli_args.entrypoint[0] = str(prefix.python)
+        cli_args.env.update(prefix.environment(os.environ))
+        cli_args.env.update(self._code.variables)
+        cli_args.env["PYTHONNOUSERSITE"] = "1"
+        if "PYTHONHOME" in os.environ:
+            # Python takes an empty one for none.
+            cli_args.env["PYTHONHOME"] = ""
+        identity = [assignment.request, assignment.lock, assignment.platform.value]
+        cli_args.env[ENVIRONMENT_ID] = json.dumps(identity)
+
+    def finish(self) -> None:
+        """Stop what is not needed any more, and clear away the run's own folder."""
+        if self._hydration:
+            self._hydration.stop()
+        if self._code:
+            self._code.remove()
+            self._code = None
+
+
+class _Lines:
+    """Tells of a hydration in plain lines."""
+
+    def __init__(self, echo: Echo) -> None:
+        self._echo = echo
+
+    def waiting(self, holder: str) -> None:
+        self._echo(f"Waiting for {holder}, which creates the same environment ...")
+
+    def fetched(self, event: dict[str, object]) -> None:
+        if healed := event.get("healed"):
+            self._echo(f"The cached file {healed} was damaged; it was fetched again.")
+
+
+def _explained(
+    failures: Mapping[ResolutionRequest, EnvironmentsError],
+    requests: Mapping[str, ResolutionRequest],
+    layers: Mapping[str, SpecLayer],
+) -> EnvironmentsError:
+    """Make one error of all that failed, each with the places where its trouble was written."""
+    first = next(iter(failures.values()))
+    messages = []
+    for request, failure in failures.items():
+        steps = [step for step, asked in requests.items() if asked == request]
+        messages.append(f"{_places(failure, steps, layers)}: {failure.message}")
+    hints = dict.fromkeys(failure.hint for failure in failures.values() if failure.hint)
+    outputs = dict.fromkeys(failure.output for failure in failures.values() if failure.output)
+    joined = type(first)("\n".join(messages), hint="; ".join(hints) or None, output="\n".join(outputs))
+    if isinstance(first, ResolutionFailed) and isinstance(joined, ResolutionFailed):
+        joined.packages = first.packages
+    return joined
+
+
+def _places(failure: EnvironmentsError, steps: Iterable[str], layers: Mapping[str, SpecLayer]) -> str:
+    steps = list(steps)
+    blamed: tuple[str, ...] = getattr(failure, "packages", ())
+    places: dict[str, None] = {}
+    for step in steps:
+        written = dict(layers[step].places)
+        found: list[Place] = [written[name] for name in blamed if name in written]
+        # A conflict blames nobody in particular: name all that this step was asked to have.
+        found = found or ([place for name, place in written.items() if not name.startswith("channel:")])
+        places.update(dict.fromkeys(str(place) for place in found))
+    named = ", ".join(f"`{step}`" for step in steps)
+    return "; ".join(places) or f"{'step' if len(steps) == 1 else 'steps'} {named}"

@@ -1,0 +1,1 @@
+"""Where locks and what they were made from are kept."""

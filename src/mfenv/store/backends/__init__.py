@@ -1,0 +1,1 @@
+"""The places that a store can be in."""
