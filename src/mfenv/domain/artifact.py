@@ -32,14 +32,15 @@ class LockedArtifact:
 
     file_name: str
     url: str
-    size: int
+    size: int | None
+    """Bytes; some package indexes do not tell."""
     sha256: str
 
     def __post_init__(self) -> None:
         """Refuse what is no promise: a missing digest, a negative size, a name that is a path."""
         if not is_sha256(self.sha256):
             raise LockError(f"package file `{self.file_name}` has no sha256")
-        if self.size < 0:
+        if self.size is not None and self.size < 0:
             raise LockError(f"package file `{self.file_name}` has the size {self.size}")
         if not is_plain_file_name(self.file_name):
             raise LockError(f"`{self.file_name}` is not the name of a package file")

@@ -35,18 +35,34 @@ class LockedCondaPackage:
         return self.record.version
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPypiPackage:
+    """One PyPI package of a lock: a wheel."""
+
+    name: str
+    """In the normal form of PEP 503."""
+    version: str
+    artifact: LockedArtifact
+    built_from: str = ""
+    """What the wheel was built from, when no index has it: an address with the commit or digest."""
+
+
+LockedPackage = LockedCondaPackage | LockedPypiPackage
+
+
 @dataclass(frozen=True, kw_only=True)
 class LockedEnvironment:
     """Exact packages for a platform, in install order; nothing about when or by whom they were chosen."""
 
     platform: Platform
     packages: tuple[LockedCondaPackage, ...]
+    pypi: tuple[LockedPypiPackage, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse two packages of one name, and packages for another platform."""
-        names = [package.name for package in self.packages]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise LockError(f"a lock holds `{min(twice)}` twice")
+        for names in ([p.name for p in self.packages], [p.name for p in self.pypi]):
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise LockError(f"a lock holds `{min(twice)}` twice")
         for package in self.packages:
             if package.record.subdir not in {self.platform.value, "noarch"}:
                 raise LockError(
@@ -60,12 +76,21 @@ class LockedEnvironment:
 
         Two channels that serve the same bytes give the same id; so does a mirror.
         """
-        return LockId(
-            identity(
-                "mfenv/lock/1",
-                {"platform": self.platform.value, "packages": sorted(map(_content, self.packages), key=str)},
-            )
-        )
+        content: dict[str, Json] = {
+            "platform": self.platform.value,
+            "packages": sorted(map(_content, self.packages), key=str),
+        }
+        if self.pypi:
+            content["pypi"] = [
+                [package.name, package.version, package.artifact.file_name, package.artifact.sha256]
+                for package in sorted(self.pypi, key=lambda package: package.name)
+            ]
+        return LockId(identity("mfenv/lock/1", content))
+
+    @property
+    def artifacts(self) -> tuple[LockedArtifact, ...]:
+        """All files that the environment is made of."""
+        return (*(package.artifact for package in self.packages), *(package.artifact for package in self.pypi))
 
     def find(self, name: str) -> LockedCondaPackage | None:
         """Return the package called `name`, or None."""

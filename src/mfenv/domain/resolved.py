@@ -43,10 +43,37 @@ class ResolvedPackage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSource:
+    """What a wheel has to be built from."""
+
+    url: str
+    """An archive, a repository, or a folder (``file:``); without credentials."""
+    sha256: str | None = None
+    """Of an archive."""
+    commit: str | None = None
+    """Of a repository, in full."""
+    subdirectory: str | None = None
+    is_editable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedPypiPackage:
+    """A chosen PyPI package: a wheel, or what one has to be built from."""
+
+    name: str
+    """In the normal form of PEP 503."""
+    version: str
+    """Empty when only the build will tell."""
+    wheel: Artifact | None = None
+    build: BuildSource | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedEnvironment:
     """A resolver's answer: packages in the order in which they can be installed."""
 
     platform: Platform
     packages: tuple[ResolvedPackage, ...]
+    pypi: tuple[ResolvedPypiPackage, ...] = ()
     resolver: str
     """The backend and its version: ``rattler 0.28.0``."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from mfenv.domain.channel import Channel
 from mfenv.domain.digest import Json
+from mfenv.domain.index import PackageIndex
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.python import PythonConstraint
+from mfenv.domain.requirement import Requirement
 
 
 class ChannelPriority(Enum):
@@ -21,11 +23,34 @@ class ChannelPriority(Enum):
     """The best version wins, whichever channel has it."""
 
 
+class IndexStrategy(Enum):
+    """How several package indexes count; the values are uv's."""
+
+    FIRST_INDEX = "first-index"
+    """A project comes from the first index that has it at all, so that nobody can slip one in by its name."""
+    FIRST_MATCH = "unsafe-first-match"
+    """The first index that has a version that fits."""
+    BEST_MATCH = "unsafe-best-match"
+    """The best version that fits, whichever index has it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveOptions:
     """How to choose where the user left a choice."""
 
     channel_priority: ChannelPriority = ChannelPriority.STRICT
+    index_strategy: IndexStrategy = IndexStrategy.FIRST_INDEX
+    exclude_newer: str = ""
+    """Nothing that was published after this date (ISO 8601), or later than this long ago (``30 days``)."""
+
+    def canonical(self) -> dict[str, Json]:
+        """Return the options that are not the default ones, and the priority of channels."""
+        chosen: dict[str, Json] = {"channel_priority": self.channel_priority.value}
+        if self.index_strategy is not IndexStrategy.FIRST_INDEX:
+            chosen["index_strategy"] = self.index_strategy.value
+        if self.exclude_newer:
+            chosen["exclude_newer"] = self.exclude_newer
+        return chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +71,11 @@ class SpecLayer:
     python: PythonConstraint | None = None
     conda: tuple[MatchSpec, ...] = ()
     channels: tuple[Channel, ...] = ()
+    pypi: tuple[Requirement, ...] = ()
+    conda_only: tuple[MatchSpec, ...] = ()
+    """conda packages that have nothing to do with Python, beside PyPI packages."""
+    indexes: tuple[PackageIndex, ...] = ()
+    exclude_newer: str = ""
     disabled: bool | None = None
     places: tuple[tuple[str, Place], ...] = ()
     """Where each package (and ``python``) was written; for messages only."""
@@ -53,7 +83,7 @@ class SpecLayer:
     @property
     def asks_for_something(self) -> bool:
         """Whether this level wants an environment of a certain content."""
-        return bool(self.conda or self.channels or self.python)
+        return bool(self.conda or self.channels or self.python or self.pypi or self.conda_only or self.indexes)
 
 
 def override(flow: SpecLayer, step: SpecLayer) -> SpecLayer:
@@ -71,9 +101,19 @@ def override(flow: SpecLayer, step: SpecLayer) -> SpecLayer:
         python=step.python or base.python,
         conda=tuple({spec.name: spec for spec in (*base.conda, *step.conda)}.values()),
         channels=tuple(dict.fromkeys((*step.channels, *base.channels))),
+        pypi=_over(base.pypi, step.pypi),
+        conda_only=tuple({spec.name: spec for spec in (*base.conda_only, *step.conda_only)}.values()),
+        indexes=tuple(dict.fromkeys((*step.indexes, *base.indexes))),
+        exclude_newer=step.exclude_newer or base.exclude_newer,
         disabled=disabled,
         places=tuple({**dict(base.places), **dict(step.places)}.items()),
     )
+
+
+def _over(base: tuple[Requirement, ...], step: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
+    """Put the step's requirements over the flow's, by project; one project may be named twice under markers."""
+    named = {requirement.name for requirement in step}
+    return (*(requirement for requirement in base if requirement.name not in named), *step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,21 +126,35 @@ class EnvironmentSpec:
     python: PythonConstraint
     conda: tuple[MatchSpec, ...]
     channels: tuple[Channel, ...]
+    pypi: tuple[Requirement, ...] = ()
+    conda_only: tuple[MatchSpec, ...] = ()
+    indexes: tuple[PackageIndex, ...] = ()
+    local_content: tuple[tuple[str, str], ...] = ()
+    """The digest of what is in each local folder that a package is built from, by project."""
     options: SolveOptions = field(default_factory=SolveOptions)
 
     def canonical(self) -> Json:
         """Return the form that the request key is made of; it says nothing of any machine."""
+        # What is empty is left out, so that a new kind of wish does not change the ids of those without it.
+        others: dict[str, list[Json]] = {
+            "pypi": [str(requirement) for requirement in self.pypi],
+            "editable": [requirement.name for requirement in self.pypi if requirement.is_editable],
+            "conda_only": [str(spec) for spec in self.conda_only],
+            "indexes": [str(index) for index in self.indexes] if self.pypi else [],
+            "local_content": [list(pair) for pair in self.local_content],
+        }
         return {
             "python": self.python.version,
             "conda": [str(spec) for spec in self.conda],
             "channels": [str(channel) for channel in self.channels],
-            "channel_priority": self.options.channel_priority.value,
+            **{kind: values for kind, values in others.items() if values},
+            **self.options.canonical(),
         }
 
     @property
     def match_specs(self) -> tuple[MatchSpec, ...]:
         """Python and the requested packages, for a conda solver."""
-        return (self.python.match_spec, *self.conda)
+        return (self.python.match_spec, *self.conda, *self.conda_only)
 
 
 def complete(
@@ -108,21 +162,37 @@ def complete(
     *,
     default_python: PythonConstraint,
     default_channels: Iterable[Channel],
+    default_indexes: Iterable[PackageIndex] = (),
     needs: Iterable[MatchSpec],
+    local_content: Mapping[str, str] | None = None,
     options: SolveOptions | None = None,
 ) -> EnvironmentSpec:
     """Put the defaults into a merged layer.
 
     `needs` is what Metaflow itself must import in the task. A need is left out when the user names the
-    package: the user's word is the only one on it.
+    package: the user's word is the only one on it. In an environment of PyPI packages the needs come from PyPI,
+    otherwise from conda.
     """
-    asked = {spec.name: spec for spec in layer.conda if spec.name != "python"}
-    packages = {**{spec.name: spec for spec in needs}, **asked}
+    options = options or SolveOptions()
+    if layer.exclude_newer:
+        options = replace(options, exclude_newer=layer.exclude_newer)
+    conda = {spec.name: spec for spec in layer.conda if spec.name != "python"}
+    pypi = {requirement.name for requirement in layer.pypi}
+    wanted = [need for need in needs if need.name not in conda and need.name not in pypi]
+    if layer.pypi and not conda:
+        requirements = (*layer.pypi, *(Requirement(name=need.name) for need in wanted))
+    else:
+        requirements = layer.pypi
+        conda |= {need.name: need for need in wanted}
     return EnvironmentSpec(
         python=layer.python or _python_among(layer.conda) or default_python,
-        conda=tuple(packages[name] for name in sorted(packages)),
+        conda=tuple(conda[name] for name in sorted(conda)),
         channels=tuple(dict.fromkeys((*layer.channels, *default_channels))),
-        options=options or SolveOptions(),
+        pypi=tuple(sorted(requirements, key=str)),
+        conda_only=tuple(sorted(layer.conda_only, key=str)),
+        indexes=tuple(dict.fromkeys((*default_indexes, *layer.indexes))),
+        local_content=tuple(sorted((local_content or {}).items())),
+        options=options,
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.digest import Json, LockId, canonical_json
-from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment
+from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage
 from mfenv.domain.platform import Platform
 from mfenv.domain.resolved import CondaRecord
 from mfenv.errors import LockError
@@ -22,22 +22,33 @@ SCHEMA = "mfenv/lock/1"
 
 def dump(lock: LockedEnvironment) -> bytes:
     """Return the canonical bytes of `lock`."""
-    packages: list[Json] = [dump_package(package) for package in lock.packages]
-    return canonical_json({"schema": SCHEMA, "platform": lock.platform.value, "packages": packages})
+    document: dict[str, Json] = {
+        "schema": SCHEMA,
+        "platform": lock.platform.value,
+        "packages": [dump_package(package) for package in lock.packages],
+    }
+    if lock.pypi:
+        document["pypi"] = [dump_wheel(package) for package in lock.pypi]
+    return canonical_json(document)
 
 
 def dump_package(package: LockedCondaPackage) -> dict[str, Json]:
     """Return one package as it stands in a lock."""
-    artifact = package.artifact
-    return {
-        "conda": dump_record(package.record),
-        "file": {
-            "name": artifact.file_name,
-            "url": artifact.url,
-            "size": artifact.size,
-            "sha256": artifact.sha256,
-        },
-    }
+    return {"conda": dump_record(package.record), "file": dump_file(package.artifact)}
+
+
+def dump_wheel(package: LockedPypiPackage) -> dict[str, Json]:
+    """Return one PyPI package as it stands in a lock."""
+    fields: dict[str, Json] = {"name": package.name, "version": package.version}
+    if package.built_from:
+        fields["built_from"] = package.built_from
+    return {"pypi": fields, "file": dump_file(package.artifact)}
+
+
+def dump_file(artifact: LockedArtifact) -> dict[str, Json]:
+    """Return a package file; a size that is not known is left out."""
+    fields: dict[str, Json] = {"name": artifact.file_name, "url": artifact.url, "sha256": artifact.sha256}
+    return fields if artifact.size is None else {**fields, "size": artifact.size}
 
 
 def dump_record(record: CondaRecord) -> dict[str, Json]:
@@ -73,6 +84,7 @@ def load(content: bytes, *, expected: LockId | None = None, path: str = "lock") 
     lock = LockedEnvironment(
         platform=Platform.parse(document.required("platform", str), where=f"{path}.platform"),
         packages=tuple(_package(fields) for fields in document.objects("packages")),
+        pypi=tuple(_wheel(fields) for fields in document.objects("pypi")) if "pypi" in document.values else (),
     )
     if expected is not None and lock.id != expected:
         raise LockError(f"{path}: this is the lock `{lock.id}`, not `{expected}`")
@@ -81,15 +93,26 @@ def load(content: bytes, *, expected: LockId | None = None, path: str = "lock") 
 
 def _package(fields: Fields) -> LockedCondaPackage:
     record = Fields(values=fields.required("conda", dict), path=f"{fields.path}.conda")
+    return LockedCondaPackage(record=load_record(record), artifact=_file(fields))
+
+
+def _wheel(fields: Fields) -> LockedPypiPackage:
+    pypi = Fields(values=fields.required("pypi", dict), path=f"{fields.path}.pypi")
+    return LockedPypiPackage(
+        name=pypi.required("name", str),
+        version=pypi.required("version", str),
+        artifact=_file(fields),
+        built_from=pypi.optional("built_from", str) or "",
+    )
+
+
+def _file(fields: Fields) -> LockedArtifact:
     file = Fields(values=fields.required("file", dict), path=f"{fields.path}.file")
-    return LockedCondaPackage(
-        record=load_record(record),
-        artifact=LockedArtifact(
-            file_name=file.required("name", str),
-            url=file.required("url", str),
-            size=file.required("size", int),
-            sha256=file.required("sha256", str),
-        ),
+    return LockedArtifact(
+        file_name=file.required("name", str),
+        url=file.required("url", str),
+        size=file.optional("size", int),
+        sha256=file.required("sha256", str),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfenv.domain.artifact import LockedArtifact
-from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment
+from mfenv.domain.locked import LockedEnvironment, LockedPackage
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.prefix import ready_prefix
 
@@ -16,7 +16,7 @@ class HydrationPlan:
     """Files to bring here, packages to link, folders to clear away first; empty means ready."""
 
     fetch: tuple[LockedArtifact, ...] = ()
-    link: tuple[LockedCondaPackage, ...] = ()
+    link: tuple[LockedPackage, ...] = ()
     remove: tuple[Path, ...] = ()
 
     @property
@@ -27,7 +27,7 @@ class HydrationPlan:
     @property
     def download_size(self) -> int:
         """Bytes to bring here, as far as it looks before the files that are here are checked."""
-        return sum(artifact.size for artifact in self.fetch)
+        return sum(artifact.size or 0 for artifact in self.fetch)
 
 
 def plan(lock: LockedEnvironment, folders: LocalFolders) -> HydrationPlan:
@@ -36,8 +36,8 @@ def plan(lock: LockedEnvironment, folders: LocalFolders) -> HydrationPlan:
     if ready_prefix(prefix, lock.id):
         return HydrationPlan()
     left_over = ([prefix] if prefix.exists() else []) + folders.stale_staging(lock.id)
-    missing = tuple(p.artifact for p in lock.packages if not is_here(p.artifact, folders.archives))
-    return HydrationPlan(fetch=missing, link=lock.packages, remove=tuple(left_over))
+    missing = tuple(artifact for artifact in lock.artifacts if not is_here(artifact, folders.archives))
+    return HydrationPlan(fetch=missing, link=(*lock.packages, *lock.pypi), remove=tuple(left_over))
 
 
 def archive_path(artifact: LockedArtifact, archives: Path) -> Path:
@@ -48,6 +48,6 @@ def archive_path(artifact: LockedArtifact, archives: Path) -> Path:
 def is_here(artifact: LockedArtifact, archives: Path) -> bool:
     """Tell whether a file of the right size is kept; its content is checked when it is used."""
     try:
-        return archive_path(artifact, archives).stat().st_size == artifact.size
+        return artifact.size in {None, archive_path(artifact, archives).stat().st_size}
     except OSError:
         return False

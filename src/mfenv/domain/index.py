@@ -1,0 +1,54 @@
+"""Where PyPI packages come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mfenv.domain.channel import without_credentials
+from mfenv.errors import InvalidSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageIndex:
+    """The base URL of a package index (PEP 503), without credentials. The order of indexes is their priority."""
+
+    url: str
+
+    @classmethod
+    def parse(cls, text: str, *, where: str, relative_to: Path | None = None) -> PackageIndex:
+        """Read an index's URL or the path of a local one, as written at `where`; raise `InvalidSpec` otherwise.
+
+        Credentials in the URL are left out: see `mfenv.domain.index.index_secret`.
+        """
+        text = text.strip().rstrip("/")
+        if text.startswith(("/", "./", "../")):
+            return cls(url=Path(relative_to or Path.cwd(), text).resolve().as_uri())
+        parts = urlsplit(text)
+        if parts.scheme in {"http", "https"} and parts.netloc or parts.scheme == "file" and parts.path:
+            return cls(url=without_credentials(text))
+        raise InvalidSpec(
+            f"{where}: `{without_credentials(text)}` is not the address of a package index",
+            hint="Write the full URL of its simple API, or the path of a local index",
+        )
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSecret:
+    """The URL of an index as the user wrote it, with its credentials; never prints, is never stored."""
+
+    index: PackageIndex
+    secret_url: str
+
+    def __repr__(self) -> str:
+        return f"IndexSecret({self.index}, ***)"
+
+
+def index_secret(text: str, index: PackageIndex) -> IndexSecret | None:
+    """Return the credentials that `text` (as the user wrote it) holds for `index`, if any."""
+    text = text.strip().rstrip("/")
+    return IndexSecret(index=index, secret_url=text) if "@" in urlsplit(text).netloc else None

@@ -1,0 +1,103 @@
+"""Requested PyPI packages (PEP 508) in normal form."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mfenv.errors import InvalidSpec
+
+_URL = re.compile(r"(git\+|hg\+|svn\+|bzr\+)?[a-z][a-z0-9+.-]*://|file:", re.IGNORECASE)
+_PATH = ("./", "../", "/")
+_BARE_VERSION = re.compile(r"v?\d")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One requested PyPI package; equal meaning in a different spelling is the same value."""
+
+    name: str
+    """In the normal form of PEP 503."""
+    extras: tuple[str, ...] = ()
+    specifier: str = ""
+    """A version specifier (PEP 440), its parts sorted; empty for any version."""
+    marker: str = ""
+    url: str = ""
+    """Where exactly it comes from, when that is not an index: an archive, a repository, a local folder."""
+    is_editable: bool = False
+
+    @classmethod
+    def parse(cls, name: str, constraint: str, *, where: str, relative_to: Path | None = None) -> Requirement:
+        """Read a decorator's ``name`` and ``constraint``, as written at `where`.
+
+        The name may have extras, or an address behind ``@``. The constraint is a version (exactly that one), a
+        specifier, nothing, an address, or the path of a local folder, relative to `relative_to`; with ``-e``
+        before it, editable. A marker may follow a semicolon. Raises `InvalidSpec` with the place marked.
+        """
+        name, constraint = name.strip(), constraint.strip()
+        editable = constraint.startswith("-e ")
+        body, _, marker = constraint.removeprefix("-e ").strip().partition(";")
+        text = _whole(name, body.strip(), relative_to)
+        if marker.strip():
+            # A semicolon directly behind an address would be part of it (PEP 508).
+            text = f"{text} ; {marker.strip()}"
+        return cls.from_text(text, where=where, is_editable=editable)
+
+    @classmethod
+    def from_text(cls, text: str, *, where: str, is_editable: bool = False) -> Requirement:
+        """Read a whole requirement (PEP 508), as written at `where`. Raises `InvalidSpec`."""
+        # Loaded here: flows without PyPI packages have no use for it.
+        from packaging.requirements import InvalidRequirement
+        from packaging.requirements import Requirement as Parsed
+        from packaging.utils import canonicalize_name
+
+        try:
+            parsed = Parsed(text)
+        except InvalidRequirement as error:
+            raise InvalidSpec(
+                f"{where}: `{text}` is not a requirement",
+                hint='Write the name as the key and a version as its value: {"requests": ">=2.21"}',
+                output=str(error),
+            ) from error
+        return cls(
+            name=canonicalize_name(parsed.name),
+            extras=tuple(sorted(canonicalize_name(extra) for extra in parsed.extras)),
+            specifier=",".join(sorted(str(parsed.specifier).split(","))),
+            marker=str(parsed.marker or ""),
+            url=parsed.url or "",
+            is_editable=is_editable,
+        )
+
+    @property
+    def is_local_folder(self) -> bool:
+        """Whether it is built from a folder on this machine."""
+        return self.url.startswith("file:") and not self.url.endswith((".whl", ".tar.gz", ".zip"))
+
+    def __str__(self) -> str:
+        extras = f"[{','.join(self.extras)}]" if self.extras else ""
+        body = f"{self.name}{extras} @ {self.url}" if self.url else f"{self.name}{extras}{self.specifier}"
+        return f"{body} ; {self.marker}" if self.marker else body
+
+
+def _whole(name: str, body: str, relative_to: Path | None) -> str:
+    """Put a name and what is asked of it together as PEP 508 has it."""
+    if body.startswith("@"):
+        body = body[1:].strip()
+        return f"{name} @ {_address(body, relative_to)}"
+    if body.startswith(_PATH) or _URL.match(body):
+        return f"{name} @ {_address(body, relative_to)}"
+    project, at, address = name.partition("@")
+    if at:
+        return f"{project.strip()} @ {_address(address.strip(), relative_to)}"
+    if _BARE_VERSION.match(body):
+        return f"{name}=={body}"
+    return f"{name}{body}"
+
+
+def _address(text: str, relative_to: Path | None) -> str:
+    if text.startswith("file://") and not text.startswith("file:///"):
+        text = text.removeprefix("file://")
+    if text.startswith(_PATH):
+        return Path(relative_to or Path.cwd(), text).resolve().as_uri()
+    return text
