@@ -114,14 +114,16 @@ def complete(
     """Put the defaults into a merged layer.
 
     `needs` is what Metaflow itself must import in the task. A need is left out when the user names the
-    package: the user's word is the only one on it.
+    package: the user's word is the only one on it. A channel that only a package is pinned to
+    (``channel::package``) is searched last, as conda does.
     """
     asked = {spec.name: spec for spec in layer.conda if spec.name != "python"}
     packages = {**{spec.name: spec for spec in needs}, **asked}
+    pinned = [spec.channel for spec in layer.conda if spec.channel]
     return EnvironmentSpec(
         python=layer.python or _python_among(layer.conda) or default_python,
         conda=tuple(packages[name] for name in sorted(packages)),
-        channels=tuple(dict.fromkeys((*layer.channels, *default_channels))),
+        channels=tuple(dict.fromkeys((*layer.channels, *default_channels, *pinned))),
         options=options or SolveOptions(),
     )
 
