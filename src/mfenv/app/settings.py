@@ -8,9 +8,15 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from mfenv.app import pip_config
+from mfenv.app.pip_config import PipConfig
 from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in
+from mfenv.domain.cutoff import check_cutoff
+from mfenv.domain.index import IndexSecret, PackageIndex, index_secret
 from mfenv.domain.platform import Platform, Target, baseline
+from mfenv.domain.spec import IndexStrategy
 from mfenv.errors import InvalidSpec
 
 Lookup = Callable[[str], str | None]
@@ -35,6 +41,22 @@ class Settings:
     """Seconds to wait for another process that builds the same environment (``CONDA_LOCK_TIMEOUT``)."""
     link_scripts: bool
     """Whether packages' post-link scripts run (``CONDA_LINK_SCRIPTS``)."""
+    pypi_resolver: str
+    """What resolves PyPI packages: ``uv``, or ``none`` (``CONDA_PYPI_DEPENDENCY_RESOLVER``)."""
+    mixed_resolver: str
+    """What resolves conda and PyPI together: ``hybrid``, or ``none`` (``CONDA_MIXED_DEPENDENCY_RESOLVER``)."""
+    default_index: PackageIndex | None
+    """The index behind all others (``CONDA_DEFAULT_PYPI_SOURCE``, else pip's or uv's configuration)."""
+    indexes: tuple[PackageIndex, ...]
+    """Indexes behind those that a flow names; from pip's configuration."""
+    index_secrets: tuple[IndexSecret, ...]
+    find_links: tuple[str, ...]
+    hosts: Mapping[str, tuple[str, str]]
+    """User and password by host name (``CONDA_SRCS_AUTH_INFO``); never shown, never stored."""
+    index_strategy: IndexStrategy
+    """How several indexes count (``CONDA_PYPI_INDEX_STRATEGY``)."""
+    exclude_newer: str
+    """Nothing published after this counts (``CONDA_EXCLUDE_NEWER``)."""
     virtual_packages: Mapping[Platform, Mapping[str, str]]
     """Facts put over the baseline of a platform (``CONDA_SYS_DEFAULT_PACKAGES``, ``CONDA_OVERRIDE_*``)."""
 
@@ -52,6 +74,7 @@ def read(lookup: Lookup, environment: Mapping[str, str] | None = None) -> Settin
     texts = [text for text in (lookup("CONDA_CHANNELS") or DEFAULT_CHANNELS).split(",") if text.strip()]
     channels = [Channel.parse(text, where="METAFLOW_CONDA_CHANNELS") for text in texts]
     credentials = map(credentials_in, texts, channels)
+    indexes = _indexes(lookup("CONDA_DEFAULT_PYPI_SOURCE"), environment)
     local_path = lookup("CONDA_LOCAL_PATH")
     store_root = lookup("CONDA_LOCALROOT")
     return Settings(
@@ -61,8 +84,71 @@ def read(lookup: Lookup, environment: Mapping[str, str] | None = None) -> Settin
         channel_credentials=tuple(found for found in credentials if found),
         lock_timeout=_seconds("CONDA_LOCK_TIMEOUT", lookup("CONDA_LOCK_TIMEOUT"), _LOCK_TIMEOUT),
         link_scripts=_truth("CONDA_LINK_SCRIPTS", lookup("CONDA_LINK_SCRIPTS"), default=True),
+        pypi_resolver=_choice("CONDA_PYPI_DEPENDENCY_RESOLVER", lookup, ("uv", "none")),
+        mixed_resolver=_choice("CONDA_MIXED_DEPENDENCY_RESOLVER", lookup, ("hybrid", "none")),
+        default_index=indexes.default,
+        indexes=indexes.others,
+        index_secrets=indexes.secrets,
+        find_links=indexes.find_links,
+        hosts=_hosts(lookup("CONDA_SRCS_AUTH_INFO")),
+        index_strategy=IndexStrategy(
+            _choice("CONDA_PYPI_INDEX_STRATEGY", lookup, tuple(strategy.value for strategy in IndexStrategy))
+        ),
+        exclude_newer=_cutoff(lookup("CONDA_EXCLUDE_NEWER")),
         virtual_packages=_virtual_packages(lookup("CONDA_SYS_DEFAULT_PACKAGES"), environment),
     )
+
+
+class _Indexes(NamedTuple):
+    default: PackageIndex | None
+    others: tuple[PackageIndex, ...]
+    secrets: tuple[IndexSecret, ...]
+    find_links: tuple[str, ...]
+
+
+def _indexes(chosen: str | None, environment: Mapping[str, str]) -> _Indexes:
+    """Find the indexes that this user works with.
+
+    The setting first, then what uv is told by variables, which it reads itself, then pip's configuration.
+    """
+    uv_is_told = any(
+        name in environment for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
+    )
+    pip = PipConfig() if uv_is_told else pip_config.read(environment)
+    text = chosen or pip.index_url
+    where = "METAFLOW_CONDA_DEFAULT_PYPI_SOURCE" if chosen else "pip's index-url"
+    default = PackageIndex.parse(text, where=where) if text else None
+    others = [PackageIndex.parse(url, where="pip's extra-index-url") for url in pip.extra_index_urls]
+    pairs = [*([(text, default)] if default else []), *zip(pip.extra_index_urls, others, strict=True)]
+    secrets = [secret for written, index in pairs if (secret := index_secret(written, index))]
+    return _Indexes(default, tuple(others), tuple(secrets), pip.find_links)
+
+
+def _choice(name: str, lookup: Lookup, known: tuple[str, ...]) -> str:
+    """Return a setting that is one of `known`; the first is the default, and ``null`` is ``none``."""
+    text = (lookup(name) or known[0]).strip().lower()
+    text = "none" if text == "null" else text
+    if text not in known:
+        raise InvalidSpec(
+            f"METAFLOW_{name}: `{text}` is not known", hint=f"Set it to {' or '.join(f'`{good}`' for good in known)}"
+        )
+    return text
+
+
+def _cutoff(text: str | None) -> str:
+    return check_cutoff(text, where="METAFLOW_CONDA_EXCLUDE_NEWER") if text else ""
+
+
+def _hosts(text: str | None) -> Mapping[str, tuple[str, str]]:
+    try:
+        rows = json.loads(text) if text else {}
+        return {str(host): (str(user), str(password)) for host, (user, password) in rows.items()}
+    except (ValueError, AttributeError, TypeError):
+        # The text holds passwords: it is not shown.
+        raise InvalidSpec(
+            "METAFLOW_CONDA_SRCS_AUTH_INFO: this is not JSON of the form that is needed",
+            hint='Set it to {"host.name": ["user", "password"]}',
+        ) from None
 
 
 def _cache_folder(environment: Mapping[str, str]) -> Path:

@@ -57,6 +57,7 @@ class Wiring:
         return Hydrator(
             self.folders,
             self.installer,
+            wheels=UvInstaller(self.runner, find_uv, self.folders),
             machine=Machine.here(),
             lock_timeout=self.settings.lock_timeout,
             link_scripts=self.settings.link_scripts,

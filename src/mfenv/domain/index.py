@@ -26,7 +26,7 @@ class PackageIndex:
         if text.startswith(("/", "./", "../")):
             return cls(url=Path(relative_to or Path.cwd(), text).resolve().as_uri())
         parts = urlsplit(text)
-        if parts.scheme in {"http", "https"} and parts.netloc or parts.scheme == "file" and parts.path:
+        if (parts.scheme in {"http", "https"} and parts.netloc) or (parts.scheme == "file" and parts.path):
             return cls(url=without_credentials(text))
         raise InvalidSpec(
             f"{where}: `{without_credentials(text)}` is not the address of a package index",

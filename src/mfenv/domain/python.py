@@ -59,7 +59,7 @@ class PythonConstraint:
 
 def _admits_a_usable_python(version: str) -> bool:
     """Tell whether some ``3.x`` that Metaflow runs on fits; unusual constraints get the benefit of the doubt."""
-    candidates = [(3, minor) for minor in range(OLDEST_PYTHON[1], 60)]
+    candidates = [(3, minor) for minor in range(OLDEST_PYTHON[1], 100)]
     return any(
         any(all(_admits(part, candidate) for part in alternative.split(",")) for candidate in candidates)
         for alternative in version.split("|")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mfenv.domain.digest import RequestKey, identity
+from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Target
 from mfenv.domain.spec import EnvironmentSpec
 
@@ -15,6 +16,8 @@ class ResolutionRequest:
 
     spec: EnvironmentSpec
     target: Target
+    constraints: tuple[MatchSpec, ...] = ()
+    """What holds for packages if they are chosen at all; found while resolving, never written by the user."""
 
     @property
     def key(self) -> RequestKey:

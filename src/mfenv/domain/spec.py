@@ -123,12 +123,16 @@ class EnvironmentSpec:
     Packages are sorted by name, channels are in the order of their priority.
     """
 
-    python: PythonConstraint
+    python: PythonConstraint | None
+    """None: no Python at all, which only questions about conda packages ask for."""
     conda: tuple[MatchSpec, ...]
     channels: tuple[Channel, ...]
     pypi: tuple[Requirement, ...] = ()
     conda_only: tuple[MatchSpec, ...] = ()
     indexes: tuple[PackageIndex, ...] = ()
+    """Searched in this order, before the default one."""
+    default_index: PackageIndex | None = None
+    """None: the one that the PyPI resolver is configured with, or its own."""
     local_content: tuple[tuple[str, str], ...] = ()
     """The digest of what is in each local folder that a package is built from, by project."""
     options: SolveOptions = field(default_factory=SolveOptions)
@@ -141,10 +145,11 @@ class EnvironmentSpec:
             "editable": [requirement.name for requirement in self.pypi if requirement.is_editable],
             "conda_only": [str(spec) for spec in self.conda_only],
             "indexes": [str(index) for index in self.indexes] if self.pypi else [],
+            "default_index": [str(self.default_index)] if self.pypi and self.default_index else [],
             "local_content": [list(pair) for pair in self.local_content],
         }
         return {
-            "python": self.python.version,
+            "python": self.python.version if self.python else None,
             "conda": [str(spec) for spec in self.conda],
             "channels": [str(channel) for channel in self.channels],
             **{kind: values for kind, values in others.items() if values},
@@ -154,7 +159,8 @@ class EnvironmentSpec:
     @property
     def match_specs(self) -> tuple[MatchSpec, ...]:
         """Python and the requested packages, for a conda solver."""
-        return (self.python.match_spec, *self.conda, *self.conda_only)
+        python = (self.python.match_spec,) if self.python else ()
+        return (*python, *self.conda, *self.conda_only)
 
 
 def complete(
@@ -163,6 +169,7 @@ def complete(
     default_python: PythonConstraint,
     default_channels: Iterable[Channel],
     default_indexes: Iterable[PackageIndex] = (),
+    default_index: PackageIndex | None = None,
     needs: Iterable[MatchSpec],
     local_content: Mapping[str, str] | None = None,
     options: SolveOptions | None = None,
@@ -171,12 +178,14 @@ def complete(
 
     `needs` is what Metaflow itself must import in the task. A need is left out when the user names the
     package: the user's word is the only one on it. In an environment of PyPI packages the needs come from PyPI,
-    otherwise from conda.
+    otherwise from conda. A channel that only a package is pinned to (``channel::package``) is searched last, as
+    conda does.
     """
     options = options or SolveOptions()
     if layer.exclude_newer:
         options = replace(options, exclude_newer=layer.exclude_newer)
     conda = {spec.name: spec for spec in layer.conda if spec.name != "python"}
+    pinned = [spec.channel for spec in (*layer.conda, *layer.conda_only) if spec.channel]
     pypi = {requirement.name for requirement in layer.pypi}
     wanted = [need for need in needs if need.name not in conda and need.name not in pypi]
     if layer.pypi and not conda:
@@ -187,10 +196,11 @@ def complete(
     return EnvironmentSpec(
         python=layer.python or _python_among(layer.conda) or default_python,
         conda=tuple(conda[name] for name in sorted(conda)),
-        channels=tuple(dict.fromkeys((*layer.channels, *default_channels))),
+        channels=tuple(dict.fromkeys((*layer.channels, *default_channels, *pinned))),
         pypi=tuple(sorted(requirements, key=str)),
         conda_only=tuple(sorted(layer.conda_only, key=str)),
-        indexes=tuple(dict.fromkeys((*default_indexes, *layer.indexes))),
+        indexes=tuple(dict.fromkeys((*layer.indexes, *default_indexes))),
+        default_index=default_index,
         local_content=tuple(sorted((local_content or {}).items())),
         options=options,
     )

@@ -21,7 +21,7 @@ from mfenv.formats.fields import Fields
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # the same, before it went into the standard library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

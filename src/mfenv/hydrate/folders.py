@@ -7,6 +7,9 @@
       pkgs/                       extracted conda packages, in py-rattler's and conda's layout
       archives/<sha256>/<file>    package files as they were fetched, each checked on every use
       repodata/                   indexes of channels
+      distributions/<sha256>.json what a conda package brings on the Python side
+      uv/                         uv's cache
+      wheels/<key>/<wheel>        wheels built here, by what they were built from
       staging/<lock id>.<random>/ prefixes in the making
       locks/                      files that OS locks are held on
       code/<digest>/              links to Metaflow's own code, for tasks in other interpreters
@@ -59,6 +62,21 @@ class LocalFolders:
     def repodata(self) -> Path:
         """The folder of channel indexes."""
         return self.root / "repodata"
+
+    @property
+    def uv_cache(self) -> Path:
+        """uv's own cache: metadata of indexes, unpacked wheels."""
+        return self.root / "uv"
+
+    @property
+    def wheels(self) -> Path:
+        """The folder of wheels that were built here."""
+        return self.root / "wheels"
+
+    @property
+    def distributions(self) -> Path:
+        """What conda packages bring on the Python side, by the digest of their file."""
+        return self.root / "distributions"
 
     @property
     def code(self) -> Path:

@@ -23,6 +23,7 @@ from mfenv.formats.fields import Fields
 from mfenv.formats.lock_json import load_record
 from mfenv.hydrate import checks
 from mfenv.hydrate.archives import FetchedFile, WantedFile, bring
+from mfenv.io.secrets import with_credentials, without_secrets
 from mfenv.io.worker_main import Emit
 
 _DOWNLOADS_AT_ONCE = 24
@@ -35,7 +36,7 @@ async def fetch(payload: Mapping[str, Any], emit: Emit) -> Json:
     at_once = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
 
     async def download(url: str, destination: Path) -> None:
-        await download_to_path(client, _with_credentials(url, secrets), destination)
+        await download_to_path(client, with_credentials(url, secrets), destination)
 
     async def one(file: Mapping[str, Any]) -> FetchedFile:
         wanted = WantedFile(
@@ -49,21 +50,9 @@ async def fetch(payload: Mapping[str, Any], emit: Emit) -> Json:
     try:
         fetched = await asyncio.gather(*map(one, payload["files"]))
     except HydrationFailed as error:
-        raise _redacted(error, secrets) from error
+        error.output = without_secrets(error.output, secrets)
+        raise
     return [{"name": file.name, "sha256": file.sha256, "size": file.size} for file in fetched]
-
-
-def _with_credentials(url: str, secrets: Mapping[str, str]) -> str:
-    for location, secret in secrets.items():
-        if url.startswith(f"{location}/"):
-            return secret + url[len(location) :]
-    return url
-
-
-def _redacted(error: HydrationFailed, secrets: Mapping[str, str]) -> HydrationFailed:
-    for location, secret in secrets.items():
-        error.output = error.output.replace(secret, location)
-    return error
 
 
 async def link(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001

@@ -14,6 +14,8 @@ from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.link_scripts import run_post_link
 from mfenv.hydrate.plan import plan
 from mfenv.hydrate.prefix import Prefix, mark_ready, ready_prefix
+from mfenv.hydrate.ownership import check_ownership
+from mfenv.hydrate.pypi import PypiInstaller, site_packages_of
 from mfenv.io.filelock import held
 from mfenv.io.files import remove_tree
 
@@ -36,6 +38,7 @@ class Hydrator:
         folders: LocalFolders,
         installer: CondaInstaller,
         *,
+        wheels: PypiInstaller,
         machine: Machine,
         lock_timeout: float,
         link_scripts: bool,
@@ -43,6 +46,7 @@ class Hydrator:
         """Make prefixes in `folders` with `installer`; wait at most `lock_timeout` seconds for another builder."""
         self._folders = folders
         self._installer = installer
+        self._wheels = wheels
         self._machine = machine
         self._lock_timeout = lock_timeout
         self._link_scripts = link_scripts
@@ -73,12 +77,15 @@ class Hydrator:
         for left_over in plan(lock, self._folders).remove:
             remove_tree(left_over)
         try:
-            self._installer.fetch(
-                [package.artifact for package in lock.packages], on_event=events.fetched if events else None
-            )
+            self._installer.fetch(list(lock.artifacts), on_event=events.fetched if events else None)
             self._installer.link(lock, staging, path)
+            wheels = self._wheels.read(lock) if lock.pypi else []
+            check_ownership(lock, staging, site_packages_of(lock), wheels)
             path.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(path)
+            if lock.pypi:
+                # Here and not in the staging folder: installers write the prefix's path into scripts.
+                self._wheels.install(lock, path, wheels)
             if self._link_scripts:
                 run_post_link(lock, path)
             prefix = Prefix(path=path, lock_id=lock.id, activation=activation_of(path))

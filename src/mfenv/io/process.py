@@ -27,9 +27,7 @@ class Completed:
 class ProcessRunner(Protocol):
     """Runs programs. Called from any thread."""
 
-    def run(
-        self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout: float
-    ) -> Completed:
+    def run(self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout: float) -> Completed:
         """Run `command` in `folder` for at most `timeout` seconds, then end it with all its children.
 
         `environment` is put over this process's. Raises `ToolNotFound` when the program is not there.
@@ -40,9 +38,7 @@ class ProcessRunner(Protocol):
 class SystemProcessRunner:
     """Runs programs on this machine; see `ProcessRunner`."""
 
-    def run(
-        self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout: float
-    ) -> Completed:
+    def run(self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout: float) -> Completed:
         """See `ProcessRunner.run`."""
         try:
             process = subprocess.Popen(

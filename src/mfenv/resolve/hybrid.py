@@ -1,8 +1,8 @@
 """conda and PyPI in one environment that agrees with itself.
 
-conda is solved first. What its packages provide on the Python side is read from the packages themselves, and is a fixed
-fact for the PyPI resolver. Where PyPI needs another version of something that conda chose, conda is asked again with that
-wish, a bounded number of times.
+conda is solved first. What its packages provide on the Python side is read from the packages themselves, and is a
+fixed fact for the PyPI resolver. Where PyPI needs another version of something that conda chose, conda is asked again
+with that wish, a bounded number of times.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class HybridResolver:
             asked = _pypi_request(request, base, provided, may_build=request.target.platform is self.host)
             try:
                 found = self.pypi.resolve(asked)
-            except ResolutionFailed as failure:
-                more = self._wishes(asked, failure, wishes)
+            except ResolutionFailed:
+                more = self._wishes(asked, wishes)
                 if not more:
                     raise
                 wishes |= more
@@ -81,9 +81,7 @@ class HybridResolver:
                 packages=[*failure.packages, *wishes],
             ) from failure
 
-    def _wishes(
-        self, asked: PypiRequest, failure: ResolutionFailed, wishes: dict[str, MatchSpec]
-    ) -> dict[str, MatchSpec]:
+    def _wishes(self, asked: PypiRequest, wishes: dict[str, MatchSpec]) -> dict[str, MatchSpec]:
         """Return what to ask of conda, since PyPI cannot live with what conda chose; empty when that would not help."""
         if not asked.provided:
             return {}
@@ -114,6 +112,7 @@ def _pypi_request(
         target=request.target,
         provided=provided,
         indexes=request.spec.indexes,
+        default_index=request.spec.default_index,
         options=request.spec.options,
         may_build=may_build,
     )
@@ -122,8 +121,8 @@ def _pypi_request(
 def _wish(provided: Provided, version: str) -> MatchSpec:
     """Ask conda for the version that PyPI would take, or the nearest below it.
 
-    `version` is the newest that suits the PyPI side, so an upper bound is what it tells for sure. If conda chose an older one, it has
-    to come closer from below.
+    `version` is the newest that suits the PyPI side, so an upper bound is what it tells for sure. If conda chose an
+    older one, it has to come closer from below.
     """
     from packaging.version import Version
 

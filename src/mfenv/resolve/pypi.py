@@ -33,6 +33,7 @@ class PypiRequest:
     target: Target
     provided: tuple[Provided, ...] = ()
     indexes: tuple[PackageIndex, ...] = ()
+    default_index: PackageIndex | None = None
     options: SolveOptions = field(default_factory=SolveOptions)
     may_build: bool = True
     """Whether wheels can be built for the target here."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mfenv.domain.artifact import Artifact
 from mfenv.domain.channel import without_credentials
 from mfenv.domain.digest import Json
+from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.request import ResolutionRequest
-from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPackage
+from mfenv.domain.resolved import CondaRecord, ResolvedEnvironment, ResolvedPackage
 from mfenv.errors import ResolutionFailed
 from mfenv.formats.fields import Fields
 from mfenv.formats.lock_json import load_record
 from mfenv.io.worker import Calls
+from mfenv.resolve.pypi import Provided
 
-OPERATIONS = {"solve": "mfenv.resolve.backends.rattler_worker:solve"}
+OPERATIONS = {
+    "solve": "mfenv.resolve.backends.rattler_worker:solve",
+    "distributions": "mfenv.resolve.backends.rattler_worker:distributions",
+}
 """What the helper process must offer for this backend."""
 
 
@@ -44,6 +50,49 @@ class RattlerResolver:
         )
 
 
+class RattlerDistributions:
+    """Reads from conda packages which distributions they bring; see `mfenv.resolve.hybrid.Distributions`."""
+
+    def __init__(self, worker: Calls, *, cache: str, archives: str, secret_urls: dict[str, str] | None = None) -> None:
+        """Use `worker`, which offers `OPERATIONS`; keep answers in `cache`, look for files in `archives` first."""
+        self._worker = worker
+        self._cache = cache
+        self._archives = archives
+        self._secret_urls = secret_urls or {}
+
+    def provided_by(self, packages: Sequence[ResolvedPackage]) -> tuple[Provided, ...]:
+        """See `mfenv.resolve.hybrid.Distributions.provided_by`."""
+        asked: list[Json] = [
+            {
+                "name": package.record.name,
+                "version": package.record.version,
+                "file_name": package.artifact.file_name,
+                "url": package.artifact.url,
+                "sha256": package.artifact.sha256,
+            }
+            for package in packages
+            if _may_hold_python(package.record)
+        ]
+        secrets: dict[str, Json] = dict(self._secret_urls)
+        payload: dict[str, Json] = {
+            "packages": asked,
+            "cache": self._cache,
+            "archives": self._archives,
+            "secret_urls": secrets,
+        }
+        found = self._worker.call("distributions", payload)
+        return tuple(
+            Provided(name=name, version=version, conda_name=conda_name)
+            for conda_name, distributions in found.items()
+            for name, version in distributions
+        )
+
+
+def _may_hold_python(record: CondaRecord) -> bool:
+    """Tell whether a package can have anything in site-packages: one that has, needs Python to be of use."""
+    return record.noarch == "python" or any(depend.split()[0] in {"python", "python_abi"} for depend in record.depends)
+
+
 def payload(request: ResolutionRequest, *, cache: str, secret_urls: dict[str, str]) -> dict[str, Json]:
     """Return the request as the helper process reads it."""
     spec = request.spec
@@ -51,19 +100,23 @@ def payload(request: ResolutionRequest, *, cache: str, secret_urls: dict[str, st
         "cache": cache,
         "platform": request.target.platform.value,
         "channels": [secret_urls.get(str(channel), str(channel)) for channel in spec.channels],
-        "specs": [
-            {
-                "name": wanted.name,
-                "version": wanted.version,
-                "build": wanted.build,
-                "channel": secret_urls.get(str(wanted.channel), str(wanted.channel)) if wanted.channel else None,
-            }
-            for wanted in spec.match_specs
-        ],
+        "specs": [_spec(wanted, secret_urls) for wanted in spec.match_specs],
         "virtual_packages": [
             [package.name, package.version, package.build] for package in request.target.virtual_packages
         ],
+        "constraints": [_spec(wanted, secret_urls) for wanted in request.constraints],
         "channel_priority": spec.options.channel_priority.value,
+        "exclude_newer": spec.options.exclude_newer,
+    }
+
+
+def _spec(wanted: MatchSpec, secret_urls: dict[str, str]) -> Json:
+    channel = str(wanted.channel) if wanted.channel else None
+    return {
+        "name": wanted.name,
+        "version": wanted.version,
+        "build": wanted.build,
+        "channel": secret_urls.get(channel, channel) if channel else None,
     }
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime
 import difflib
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import rattler
 from rattler import (
@@ -21,11 +27,15 @@ from rattler import (
 )
 from rattler.exceptions import GatewayError, InvalidMatchSpecError, InvalidUrlError, SolverError
 from rattler.package.build_string import BuildString
+from rattler.package_streaming import PackageArchive
 from rattler.repo_data import PackageRecord
 
 from mfenv.domain.channel import without_credentials
+from mfenv.domain.cutoff import parse_cutoff
 from mfenv.domain.digest import Json
 from mfenv.errors import InvalidSpec, ResolutionFailed
+from mfenv.io.files import write_atomically
+from mfenv.io.secrets import with_credentials, without_secrets
 from mfenv.io.worker_main import Emit
 
 _TIME_LIMIT = datetime.timedelta(minutes=10)
@@ -51,10 +61,13 @@ async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     gateway = _gateway(payload["cache"])
     channels = [Channel(text) for text in payload["channels"]]
     specs = [_match_spec(wanted) for wanted in payload["specs"]]
+    constraints = [_match_spec(wanted) for wanted in payload["constraints"]]
     try:
         records = await rattler.solve(
             sources=channels,
             specs=specs,
+            constraints=constraints,
+            exclude_newer=_cutoff(payload["exclude_newer"]),
             gateway=gateway,
             platforms=[payload["platform"], "noarch"],
             virtual_packages=[_virtual(*facts) for facts in payload["virtual_packages"]],
@@ -73,6 +86,15 @@ async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
         "version": rattler.__version__,
         "packages": [_describe(by_name[record.name.normalized]) for record in ordered],
     }
+
+
+def _cutoff(text: str) -> datetime.datetime | None:
+    """Read a date, or how long ago, as uv does (``2025-01-31``, ``2025-01-31T12:00:00Z``, ``30 days``)."""
+    if not text:
+        return None
+    moment = parse_cutoff(text, now=datetime.datetime.now(datetime.timezone.utc))
+    # py-rattler reads the clock face of what it is given as UTC.
+    return moment.astimezone(datetime.timezone.utc)
 
 
 def _match_spec(wanted: Mapping[str, str | None]) -> MatchSpec:
@@ -203,3 +225,61 @@ async def _versions(
         return None
     by_version = {str(record.version): record.version for record in records}
     return sorted(by_version, key=lambda text: by_version[text], reverse=True)
+
+
+_DISTRIBUTION = re.compile(r"(?:^|/)site-packages/(?P<stem>[^/]+)\.(?:dist-info|egg-info)(?:/|$)")
+
+
+async def distributions(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+    """Tell which distributions conda packages bring: package name to ``[[project, version], ...]``.
+
+    They are read from the packages' own lists of files, fetched by range requests where the file is not here, and kept
+    by the files' digests. Raises `ResolutionFailed` when a package cannot be read.
+    """
+    client = Client.default_client()
+    rows = await asyncio.gather(*(_distributions_of(client, package, payload) for package in payload["packages"]))
+    return {package["name"]: row for package, row in zip(payload["packages"], rows, strict=True)}
+
+
+async def _distributions_of(client: Client, package: Mapping[str, Any], payload: Mapping[str, Any]) -> Json:
+    sha256 = package["sha256"]
+    kept = Path(payload["cache"]) / f"{sha256}.json" if sha256 else None
+    if kept and kept.exists():
+        with contextlib.suppress(ValueError, OSError):
+            answer: Json = json.loads(kept.read_bytes())
+            return answer
+    paths = await _paths_in(client, package, payload)
+    stems = sorted({match["stem"] for path in paths if (match := _DISTRIBUTION.search(path))})
+    found: Json = [_distribution(stem, package["version"]) for stem in stems]
+    if kept:
+        write_atomically(kept, json.dumps(found).encode())
+    return found
+
+
+def _distribution(stem: str, conda_version: str) -> Json:
+    """Split ``name-version`` (PEP 427); ``name-version-py3.11`` is setuptools' older form, and may lack the version."""
+    name, _, rest = stem.partition("-")
+    version = rest.partition("-py")[0] or conda_version
+    return [re.sub(r"[-_.]+", "-", name).lower(), version]
+
+
+async def _paths_in(client: Client, package: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str]:
+    archived = Path(payload["archives"]) / (package["sha256"] or "") / package["file_name"]
+    parts = urlsplit(package["url"])
+    try:
+        if package["sha256"] and archived.exists():
+            archive = await PackageArchive.from_path(archived)
+        elif parts.scheme == "file":
+            archive = await PackageArchive.from_path(unquote(parts.path))
+        else:
+            archive = await PackageArchive.from_url(client, with_credentials(package["url"], payload["secret_urls"]))
+        members = await archive.read_files(["info/paths.json", "info/files"])
+    except Exception as error:
+        raise ResolutionFailed(
+            f"the package `{package['file_name']}` cannot be looked into, to see what it provides",
+            hint="Check that its channel can be reached from here, and run again",
+            output=without_secrets(str(error), payload["secret_urls"]),
+        ) from error
+    if content := members.get("info/paths.json"):
+        return [str(entry.get("_path", "")) for entry in json.loads(content).get("paths", [])]
+    return (members.get("info/files") or b"").decode(errors="replace").splitlines()

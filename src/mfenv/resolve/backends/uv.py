@@ -6,9 +6,11 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 
+from mfenv.domain.cutoff import parse_cutoff
 from mfenv.domain.index import IndexSecret
 from mfenv.domain.platform import Platform, Target
 from mfenv.domain.requirement import Requirement
@@ -22,7 +24,20 @@ from mfenv.resolve.stubs import write_stubs
 
 _TIME_LIMIT = 600.0
 # The glibc versions that uv 0.13 has a platform for, newest first.
-_MANYLINUX = ((2, 40), (2, 39), (2, 38), (2, 37), (2, 36), (2, 35), (2, 34), (2, 33), (2, 32), (2, 31), (2, 28), (2, 17))
+_MANYLINUX = (
+    (2, 40),
+    (2, 39),
+    (2, 38),
+    (2, 37),
+    (2, 36),
+    (2, 35),
+    (2, 34),
+    (2, 33),
+    (2, 32),
+    (2, 31),
+    (2, 28),
+    (2, 17),
+)
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;#]+)", re.MULTILINE)
 
 
@@ -36,7 +51,7 @@ def find_uv() -> str:
         found = shutil.which("uv")
     if found is None:
         raise ToolNotFound(
-            "uv, which resolves and installs PyPI packages, is not here: it was searched beside this Python and on PATH",
+            "uv, which resolves and installs PyPI packages, was found neither beside this Python nor on PATH",
             hint="Install metaflow-netflix-extensions with pip, which brings it",
         )
     return found
@@ -53,13 +68,16 @@ class UvResolver:
         *,
         cache: Path,
         secrets: Iterable[IndexSecret] = (),
-        keyring: str | None = None,
+        find_links: Sequence[str] = (),
     ) -> None:
-        """Run uv with `runner`; keep its cache in `cache`; `secrets` are the indexes' URLs with credentials."""
+        """Run uv with `runner`; keep its cache in `cache`; `secrets` are the indexes' URLs with credentials.
+
+        `find_links` are folders and pages of wheels beside the indexes.
+        """
         self._runner = runner
         self._cache = cache
         self._secrets = {secret.index: secret.secret_url for secret in secrets}
-        self._keyring = keyring
+        self._find_links = find_links
 
     def resolve(self, request: PypiRequest) -> tuple[ResolvedPypiPackage, ...]:
         """See `mfenv.resolve.pypi.PypiResolver.resolve`."""
@@ -95,12 +113,12 @@ class UvResolver:
     def _environment(self, request: PypiRequest) -> dict[str, str]:
         """Return what uv is told by way of the environment: credentials, which others could see in its arguments."""
         environment = {"UV_CACHE_DIR": str(self._cache), "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
-        urls = [self._secrets.get(index, str(index)) for index in request.indexes]
-        if urls:
-            environment["UV_DEFAULT_INDEX"] = urls[0]
-            environment["UV_INDEX"] = " ".join(urls[1:])
-        if self._keyring:
-            environment["UV_KEYRING_PROVIDER"] = self._keyring
+        if request.indexes:
+            environment["UV_INDEX"] = " ".join(self._secrets.get(index, str(index)) for index in request.indexes)
+        if index := request.default_index:
+            environment["UV_DEFAULT_INDEX"] = self._secrets.get(index, str(index))
+        if self._find_links:
+            environment["UV_FIND_LINKS"] = " ".join(self._find_links)
         if osx := request.target.version_of("__osx"):
             environment["MACOSX_DEPLOYMENT_TARGET"] = osx
         return environment
@@ -119,7 +137,9 @@ def compile_arguments(request: PypiRequest) -> list[str]:
         *("--index-strategy", request.options.index_strategy.value),
     ]
     if request.options.exclude_newer:
-        arguments += ["--exclude-newer", request.options.exclude_newer]
+        # As a moment: a bare date would mean another one in every time zone.
+        moment = parse_cutoff(request.options.exclude_newer, now=datetime.now(timezone.utc))
+        arguments += ["--exclude-newer", moment.isoformat()]
     if not request.may_build:
         arguments.append("--no-build")
     return arguments

@@ -1,0 +1,113 @@
+"""What wheels would put into a prefix, and whether it got there as it was.
+
+The layout is that of PEP 427. `installer` reads wheels too, but only to install them; the member list and RECORD are
+a few lines with zipfile and csv.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from mfenv.errors import HydrationFailed
+from mfenv.hydrate.checks import check_path
+
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelFiles:
+    """The files of one wheel: where each ends up below the prefix, and the SHA-256 that its RECORD gives."""
+
+    name: str
+    digests: Mapping[str, str | None]
+    """Path to digest (base64url without padding, as RECORD has it); None where the installer changes the file."""
+
+
+def read_wheel(name: str, path: Path, site_packages: str) -> WheelFiles:
+    """Read what the wheel at `path` installs; refuse one that would write outside the prefix, or contradicts itself.
+
+    `site_packages` is relative to the prefix. Raises `HydrationFailed` naming the wheel and the entry.
+    """
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            members = [info.filename for info in wheel.infolist() if not info.is_dir()]
+            record_name = _record_of(path.name, members)
+            record = {
+                row[0]: row[1] for row in csv.reader(io.StringIO(wheel.read(record_name).decode())) if len(row) >= 2
+            }
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise HydrationFailed(f"the wheel `{path.name}` cannot be read: {error}") from error
+    if (
+        twice := {member for member in members if members.count(member) > 1}
+        if len(set(members)) < len(members)
+        else set()
+    ):
+        raise _refusal(path.name, f"it holds `{min(twice)}` twice")
+    data = f"{record_name.split('/')[0].removesuffix('.dist-info')}.data/"
+    digests: dict[str, str | None] = {}
+    for member in members:
+        check_path(path.name, member)
+        if member == record_name:
+            continue
+        digest = record.get(member)
+        if digest is None and not member.endswith((".jws", ".p7s")):
+            raise _refusal(path.name, f"its RECORD does not name `{member}`")
+        place = _place(member, data, site_packages)
+        check_path(path.name, place)
+        rewritten = member.startswith(f"{data}scripts/")
+        digests[place] = None if rewritten or not digest else digest.removeprefix("sha256=")
+    return WheelFiles(name=name, digests=digests)
+
+
+def _record_of(file_name: str, members: list[str]) -> str:
+    records = [member for member in members if member.count("/") == 1 and member.endswith(".dist-info/RECORD")]
+    if len(records) != 1:
+        raise _refusal(file_name, "it has no RECORD, or several")
+    return records[0]
+
+
+def _place(member: str, data: str, site_packages: str) -> str:
+    if not member.startswith(data):
+        return f"{site_packages}/{member}"
+    kind, _, rest = member.removeprefix(data).partition("/")
+    match kind:
+        case "purelib" | "platlib":
+            return f"{site_packages}/{rest}"
+        case "scripts":
+            return f"bin/{rest}"
+        case "headers":
+            return f"include/site/{rest}"
+        case _:
+            return rest
+
+
+def changed_files(wheels: list[WheelFiles], prefix: Path) -> list[str]:
+    """Return the installed files that are not what their wheel's RECORD says, as ``wheel: path``."""
+    pairs = [(wheel.name, place, digest) for wheel in wheels for place, digest in wheel.digests.items() if digest]
+
+    def differs(pair: tuple[str, str, str]) -> bool:
+        _, place, digest = pair
+        try:
+            content = (prefix / place).read_bytes()
+        except OSError:
+            return True
+        found = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        return found != digest.rstrip("=")
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return [f"{pair[0]}: {pair[1]}" for pair, bad in zip(pairs, pool.map(differs, pairs), strict=True) if bad]
+
+
+def _refusal(file_name: str, reason: str) -> HydrationFailed:
+    return HydrationFailed(
+        f"the wheel `{file_name}` is refused: {reason}",
+        hint="Nothing of it was installed; report it to whoever published it, and ask for another version",
+    )
