@@ -25,18 +25,32 @@ class Settings:
     """What can be set from outside, in its own types."""
 
     local_path: Path
-    """Where environments and package caches live (``CONDA_LOCAL_PATH``)."""
+    """Where environments and package caches live (``CONDA_LOCAL_PATH``).
+
+    By default the folder ``mfenv`` in the user's cache: ``~/.cache`` or ``$XDG_CACHE_HOME``; on macOS
+    ``~/Library/Caches``.
+    """
     store_root: Path | None
-    """Where locks are kept (``CONDA_LOCALROOT``); None: beside the local datastore."""
+    """Where locks are kept (``CONDA_LOCALROOT``). By default the folder ``conda_env`` in the local datastore."""
     channels: tuple[Channel, ...]
-    """Channels behind those that a flow names (``CONDA_CHANNELS``)."""
+    """Channels behind those that a flow names (``CONDA_CHANNELS``).
+
+    Names, URLs or paths, separated by commas, the most important first. By default ``conda-forge``.
+    """
     channel_credentials: tuple[ChannelCredentials, ...]
     lock_timeout: float
-    """Seconds to wait for another process that builds the same environment (``CONDA_LOCK_TIMEOUT``)."""
+    """Seconds to wait for another process that builds the same environment (``CONDA_LOCK_TIMEOUT``).
+
+    By default an hour. The wait ends at once when that process ends, in whichever way.
+    """
     link_scripts: bool
-    """Whether packages' post-link scripts run (``CONDA_LINK_SCRIPTS``)."""
+    """Whether packages' post-link scripts run (``CONDA_LINK_SCRIPTS``): ``true``, the default, or ``false``."""
     virtual_packages: Mapping[Platform, Mapping[str, str]]
-    """Facts put over the baseline of a platform (``CONDA_SYS_DEFAULT_PACKAGES``, ``CONDA_OVERRIDE_*``)."""
+    """Facts put over the baseline of a platform (``CONDA_SYS_DEFAULT_PACKAGES``).
+
+    JSON, such as ``{"linux-64": {"__glibc": "2.34", "__cuda": "12.4"}}``. By default nothing. conda's variables
+    ``CONDA_OVERRIDE_*`` are put over both.
+    """
 
     def target(self, platform: Platform) -> Target:
         """Return the target for `platform`: its baseline with what is set put over it."""
