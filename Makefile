@@ -27,7 +27,7 @@ lint: $(READY) ## check style, types and layers
 	$(BIN)/lint-imports
 
 docs: $(READY) ## write the generated pages anew: docs/reference
-	$(BIN)/python -m mfenv.testing.reference docs/reference
+	$(BIN)/python scripts/write_reference.py
 
 bench: $(READY) ## measure; takes half an hour, and wants the machine for itself
 	$(BIN)/python benchmarks/unchanged_run.py

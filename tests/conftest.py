@@ -112,11 +112,11 @@ class Flows:
     home: Path
     tmp: Path
     channel: LocalChannel
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str | None] = field(default_factory=dict)
     python: str = sys.executable
 
-    def using(self, *, python: str | None = None, local_path: Path | None = None, **variables: str) -> Flows:
-        """The same with other environment variables, another interpreter or other folders."""
+    def using(self, *, python: str | None = None, local_path: Path | None = None, **variables: str | None) -> Flows:
+        """The same with other environment variables (None: without), another interpreter or other folders."""
         return replace(
             self,
             variables={**self.variables, **variables},
@@ -136,7 +136,7 @@ class Flows:
 
     def environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
-        return {
+        variables = {
             **kept,
             "HOME": str(self.home),
             "TMPDIR": str(self.tmp),
@@ -146,6 +146,7 @@ class Flows:
             "METAFLOW_CONDA_CHANNELS": str(self.channel.path()),
             **self.variables,
         }
+        return {name: value for name, value in variables.items() if value is not None}
 
     def start(self, *command: str | Path, cwd: Path | None = None, **options: Any) -> subprocess.Popen[str]:
         """Start a program, in a session of its own, so that all of it can be ended."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mfenv.domain.artifact import Artifact, LockedArtifact
-from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, Provenance
+from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage, Provenance
 from mfenv.domain.request import ResolutionRequest
-from mfenv.domain.resolved import ResolvedEnvironment
+from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPypiPackage
 from mfenv.errors import EnvironmentsError
 from mfenv.resolve.base import Resolver
 from mfenv.resolve.service import resolve_all
@@ -17,6 +17,9 @@ from mfenv.store.locks import LockStore
 
 Measure = Callable[[Sequence[Artifact]], Sequence[LockedArtifact]]
 """Brings files whose index tells no digest, and tells it."""
+
+Build = Callable[[ResolvedPypiPackage], LockedPypiPackage]
+"""Builds the wheel of a package that has none."""
 
 Outcome = LockedEnvironment | EnvironmentsError
 
@@ -28,6 +31,7 @@ class Locker:
     locks: LockStore
     resolver: Resolver
     measure: Measure
+    builds: Callable[[ResolutionRequest, ResolvedEnvironment], Build]
     user: str
     now: Callable[[], datetime]
 
@@ -45,7 +49,7 @@ class Locker:
         if isinstance(answer, EnvironmentsError):
             return answer
         try:
-            lock = lock_of(answer, self.measure)
+            lock = lock_of(answer, self.measure, self.builds(request, answer))
             self.locks.put(
                 lock,
                 Provenance(
@@ -61,23 +65,35 @@ class Locker:
         return lock
 
 
-def lock_of(answer: ResolvedEnvironment, measure: Measure) -> LockedEnvironment:
-    """Turn a resolver's answer into a promise: every file with its size and sha256.
+def lock_of(answer: ResolvedEnvironment, measure: Measure, build: Build) -> LockedEnvironment:
+    """Turn a resolver's answer into a promise: every file by its sha256, every source as the wheel built from it.
 
     What the index does not tell is found out by `measure`, all at once.
     """
-    vague = [package.artifact for package in answer.packages if _locked(package.artifact) is None]
+    conda = [package.artifact for package in answer.packages]
+    # conda's indexes tell sizes; PyPI's may not, and need not.
+    vague = [artifact for artifact in conda if _locked(artifact) is None or artifact.size is None]
+    vague += [package.wheel for package in answer.pypi if package.wheel and _locked(package.wheel) is None]
     measured = dict(zip(vague, measure(vague), strict=True)) if vague else {}
+
+    def locked(artifact: Artifact) -> LockedArtifact:
+        return measured.get(artifact) or _locked(artifact) or measured[artifact]
+
     return LockedEnvironment(
         platform=answer.platform,
         packages=tuple(
-            LockedCondaPackage(record=package.record, artifact=_locked(package.artifact) or measured[package.artifact])
-            for package in answer.packages
+            LockedCondaPackage(record=package.record, artifact=locked(package.artifact)) for package in answer.packages
+        ),
+        pypi=tuple(
+            LockedPypiPackage(name=package.name, version=package.version, artifact=locked(package.wheel))
+            if package.wheel
+            else build(package)
+            for package in answer.pypi
         ),
     )
 
 
 def _locked(artifact: Artifact) -> LockedArtifact | None:
-    if artifact.sha256 is None or artifact.size is None:
+    if artifact.sha256 is None:
         return None
     return LockedArtifact(file_name=artifact.file_name, url=artifact.url, size=artifact.size, sha256=artifact.sha256)

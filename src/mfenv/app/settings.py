@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from mfenv.app import pip_config
 from mfenv.app.pip_config import PipConfig
@@ -31,16 +32,26 @@ class Settings:
     """What can be set from outside, in its own types."""
 
     local_path: Path
-    """Where environments and package caches live (``CONDA_LOCAL_PATH``)."""
+    """Where environments and package caches live (``CONDA_LOCAL_PATH``).
+
+    By default the folder ``mfenv`` in the user's cache: ``~/.cache`` or ``$XDG_CACHE_HOME``; on macOS
+    ``~/Library/Caches``.
+    """
     store_root: Path | None
-    """Where locks are kept (``CONDA_LOCALROOT``); None: beside the local datastore."""
+    """Where locks are kept (``CONDA_LOCALROOT``). By default the folder ``conda_env`` in the local datastore."""
     channels: tuple[Channel, ...]
-    """Channels behind those that a flow names (``CONDA_CHANNELS``)."""
+    """Channels behind those that a flow names (``CONDA_CHANNELS``).
+
+    Names, URLs or paths, separated by commas, the most important first. By default ``conda-forge``.
+    """
     channel_credentials: tuple[ChannelCredentials, ...]
     lock_timeout: float
-    """Seconds to wait for another process that builds the same environment (``CONDA_LOCK_TIMEOUT``)."""
+    """Seconds to wait for another process that builds the same environment (``CONDA_LOCK_TIMEOUT``).
+
+    By default an hour. The wait ends at once when that process ends, in whichever way.
+    """
     link_scripts: bool
-    """Whether packages' post-link scripts run (``CONDA_LINK_SCRIPTS``)."""
+    """Whether packages' post-link scripts run (``CONDA_LINK_SCRIPTS``): ``true``, the default, or ``false``."""
     pypi_resolver: str
     """What resolves PyPI packages: ``uv``, or ``none`` (``CONDA_PYPI_DEPENDENCY_RESOLVER``)."""
     mixed_resolver: str
@@ -58,7 +69,20 @@ class Settings:
     exclude_newer: str
     """Nothing published after this counts (``CONDA_EXCLUDE_NEWER``)."""
     virtual_packages: Mapping[Platform, Mapping[str, str]]
-    """Facts put over the baseline of a platform (``CONDA_SYS_DEFAULT_PACKAGES``, ``CONDA_OVERRIDE_*``)."""
+    """Facts put over the baseline of a platform (``CONDA_SYS_DEFAULT_PACKAGES``).
+
+    JSON, such as ``{"linux-64": {"__glibc": "2.34", "__cuda": "12.4"}}``. By default nothing. conda's variables
+    ``CONDA_OVERRIDE_*`` are put over both.
+    """
+
+    @property
+    def secret_origins(self) -> dict[str, str]:
+        """Scheme and host without credentials to the same with them, for the hosts that have any."""
+        return {
+            f"{scheme}://{host}": f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{host}"
+            for host, (user, password) in self.hosts.items()
+            for scheme in ("https", "http")
+        }
 
     def target(self, platform: Platform) -> Target:
         """Return the target for `platform`: its baseline with what is set put over it."""

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
+from mfenv.app.build import Builds
 from mfenv.app.lock import Locker
 from mfenv.app.settings import Settings
+from mfenv.build.wheels import WheelBuilder
+from mfenv.domain.artifact import Artifact
 from mfenv.domain.channel import ChannelCredentials
+from mfenv.domain.index import IndexSecret, origin_of
 from mfenv.domain.machine import Machine
+from mfenv.domain.platform import Platform
 from mfenv.hydrate import conda
 from mfenv.hydrate.conda import RattlerInstaller
 from mfenv.hydrate.folders import LocalFolders
+from mfenv.hydrate.plan import archive_path
+from mfenv.hydrate.pypi import UvInstaller
 from mfenv.hydrate.service import Hydrator
+from mfenv.io.process import SystemProcessRunner
 from mfenv.io.worker import WorkerClient
 from mfenv.resolve.backends import rattler as rattler_backend
-from mfenv.resolve.backends.rattler import RattlerResolver
+from mfenv.resolve.backends.rattler import RattlerDistributions, RattlerResolver
+from mfenv.resolve.backends.uv import UvResolver, find_uv
+from mfenv.resolve.base import Resolver
+from mfenv.resolve.hybrid import HybridResolver
 from mfenv.store.backends.local import LocalBlobStore
 from mfenv.store.locks import LockStore
 
@@ -25,16 +37,27 @@ class Wiring:
     """Builds each part when it is first asked for; nothing here starts a process."""
 
     def __init__(
-        self, settings: Settings, *, store_root: Path, credentials: tuple[ChannelCredentials, ...] = ()
+        self,
+        settings: Settings,
+        *,
+        store_root: Path,
+        credentials: Iterable[ChannelCredentials] = (),
+        index_secrets: Iterable[IndexSecret] = (),
     ) -> None:
         """Wire for `settings`; `store_root` is where locks are kept when the settings do not say.
 
-        `credentials` are those of channels that a flow names.
+        `credentials` and `index_secrets` are those of channels and indexes that a flow names.
         """
         self.settings = settings
         self._store_root = settings.store_root or store_root
         all_credentials = (*settings.channel_credentials, *credentials)
-        self._secret_urls = {str(found.channel): found.secret_url for found in all_credentials}
+        self._index_secrets = (*settings.index_secrets, *index_secrets)
+        self._secret_urls = {
+            **{str(found.channel): found.secret_url for found in all_credentials},
+            **{str(found.index): found.secret_url for found in self._index_secrets},
+            **dict(origin_of(found.secret_url) for found in self._index_secrets),
+            **settings.secret_origins,
+        }
 
     @cached_property
     def folders(self) -> LocalFolders:
@@ -63,12 +86,67 @@ class Wiring:
             link_scripts=self.settings.link_scripts,
         )
 
+    @cached_property
+    def runner(self) -> SystemProcessRunner:
+        """The runner of programs."""
+        return SystemProcessRunner()
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """The resolver of everything: conda alone, or conda and PyPI together."""
+        conda_resolver = RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self._secret_urls)
+        return HybridResolver(
+            conda=conda_resolver,
+            pypi=UvResolver(
+                self.runner,
+                cache=self.folders.uv_cache,
+                secrets=self._index_secrets,
+                find_links=self.settings.find_links,
+            ),
+            distributions=RattlerDistributions(
+                self.worker,
+                cache=str(self.folders.distributions),
+                archives=str(self.folders.archives),
+                secret_urls=self._secret_urls,
+            ),
+            host=Platform.host(),
+        )
+
+    @cached_property
+    def builds(self) -> Builds:
+        """The builders of wheels."""
+        return Builds(
+            resolver=self.resolver,
+            hydrator=self.hydrator,
+            measure=self.installer.measure,
+            host_target=self.settings.target(Platform.host()),
+            wheel_builder=self._wheel_builder,
+        )
+
+    def _wheel_builder(self, python: Callable[[str], Path]) -> WheelBuilder:
+        return WheelBuilder(
+            runner=self.runner,
+            uv=find_uv,
+            folder=self.folders.wheels,
+            cache=self.folders.uv_cache,
+            python=python,
+            download=self._download,
+            secret_urls=self._secret_urls,
+            timeout=self.settings.lock_timeout,
+        )
+
+    def _download(self, url: str, file_name: str, sha256: str | None) -> Path:
+        artifact = Artifact(file_name=file_name, url=url, sha256=sha256)
+        (found,) = self.installer.measure([artifact])
+        return archive_path(found, self.folders.archives)
+
     def locker(self, user: str) -> Locker:
         """The finder and maker of locks, who notes that `user` asked."""
         return Locker(
             locks=LockStore(LocalBlobStore(self._store_root)),
-            resolver=RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self._secret_urls),
+            resolver=self.resolver,
             measure=self.installer.measure,
+            builds=self.builds.for_request,
             user=user,
             now=lambda: datetime.now(timezone.utc),
         )

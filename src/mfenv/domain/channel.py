@@ -63,7 +63,7 @@ def without_credentials(url: str) -> str:
     parts = urlsplit(url)
     if not parts.scheme or "://" not in url:
         return url
-    host = parts.netloc.rpartition("@")[2]
+    host = parts.netloc.rpartition("@")[2].lower()
     path = _TOKEN.sub("", parts.path)
     return urlunsplit(SplitResult(parts.scheme, host, path, "", ""))
 

@@ -52,3 +52,9 @@ def index_secret(text: str, index: PackageIndex) -> IndexSecret | None:
     """Return the credentials that `text` (as the user wrote it) holds for `index`, if any."""
     text = text.strip().rstrip("/")
     return IndexSecret(index=index, secret_url=text) if "@" in urlsplit(text).netloc else None
+
+
+def origin_of(secret_url: str) -> tuple[str, str]:
+    """Return scheme and host of a URL without and with its credentials; an index's files may lie beside it."""
+    parts = urlsplit(secret_url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", f"{parts.scheme}://{parts.netloc}"

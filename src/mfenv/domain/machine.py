@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 
-_AT_LEAST = re.compile(r">=\s*(\d+)\.(\d+)")
+_AT_LEAST = re.compile(r">=\s*(\d+)(?:\.(\d+))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def unmet(lock: LockedEnvironment, machine: Machine) -> str | None:
             (bound, package.name)
             for package in lock.packages
             for depend in package.record.depends
-            if depend.split()[0] == name and (bound := _bound(depend))
+            if re.match(rf"{name}\b", depend) and (bound := _bound(depend))
         ]
         if needed and has is not None and max(needed)[0] > has:
             (major, minor), package_name = max(needed)
@@ -60,4 +60,4 @@ def unmet(lock: LockedEnvironment, machine: Machine) -> str | None:
 
 def _bound(depend: str) -> tuple[int, int] | None:
     found = _AT_LEAST.search(depend)
-    return (int(found.group(1)), int(found.group(2))) if found else None
+    return (int(found.group(1)), int(found.group(2) or 0)) if found else None

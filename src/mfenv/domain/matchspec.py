@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mfenv.domain.channel import Channel
+from mfenv.domain.channel import Channel, without_credentials
 from mfenv.errors import InvalidSpec
 
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
@@ -65,7 +65,8 @@ def _comma(whole: str, where: str) -> InvalidSpec:
 def _comparison(text: str, whole: str, where: str) -> str:
     match = _OPERATOR.match(text)
     assert match is not None  # every part of it is optional
-    operator, version = match.group(1) or "", match.group(2).strip()
+    # Letters in versions have no case (CEP 33).
+    operator, version = match.group(1) or "", match.group(2).strip().lower()
     if not _VERSION.fullmatch(version):
         said = f"version `{whole}`" if whole.strip() == text else f"`{text}` in version `{whole}`"
         raise InvalidSpec(
@@ -74,12 +75,11 @@ def _comparison(text: str, whole: str, where: str) -> str:
             "or `>=1.26,<2` for a range; an empty text takes any version",
         )
     glob = version.endswith("*")
+    version = version.removesuffix("*").removesuffix(".")
     if operator == "=" or (glob and operator in {"", "=="}):
         # `=1.4` and `1.4.*` are two spellings of "starts with 1.4" (CEP 29).
-        return f"{version.rstrip('*').rstrip('.')}.*"
-    if glob and operator in {">=", "<=", ">", "<", "~="}:
-        version = version.rstrip("*").rstrip(".")
-    return f"{operator or '=='}{version}"
+        return f"{version}.*"
+    return f"!={version}.*" if glob and operator == "!=" else f"{operator or '=='}{version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class MatchSpec:
         bare = bare.strip().lower()
         if not _NAME.fullmatch(bare):
             raise InvalidSpec(
-                f"{where}: `{name}` is not the name of a conda package",
+                f"{where}: `{without_credentials(name)}` is not the name of a conda package",
                 hint='Write the name alone as the key and the version as its value: {"numpy": ">=1.26"}',
             )
         version, build = _split_build(constraint.strip(), where)
@@ -131,4 +131,4 @@ def _split_build(text: str, where: str) -> tuple[str, str | None]:
             return text, None
     if not _BUILD.fullmatch(build):
         raise InvalidSpec(f"{where}: `{build}` is not a build string")
-    return version, build
+    return version, None if build == "*" else build

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import TypeVar
 
 from mfenv.domain.channel import Channel
 from mfenv.domain.digest import Json
@@ -12,6 +13,9 @@ from mfenv.domain.index import PackageIndex
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.requirement import Requirement
+from mfenv.errors import InvalidSpec
+
+T = TypeVar("T")
 
 
 class ChannelPriority(Enum):
@@ -84,6 +88,34 @@ class SpecLayer:
     def asks_for_something(self) -> bool:
         """Whether this level wants an environment of a certain content."""
         return bool(self.conda or self.channels or self.python or self.pypi or self.conda_only or self.indexes)
+
+
+def combine(first: SpecLayer, second: SpecLayer, *, owner: str) -> SpecLayer:
+    """Put two decorators of one level together: their wishes add up, and their single answers must agree.
+
+    Raises `InvalidSpec` naming `owner` and both answers when they do not.
+    """
+    places = {**dict(first.places), **dict(second.places)}
+    return SpecLayer(
+        python=_agreed(owner, "python", first.python, second.python),
+        conda=tuple({spec.name: spec for spec in (*first.conda, *second.conda)}.values()),
+        channels=tuple(dict.fromkeys((*first.channels, *second.channels))),
+        pypi=_over(first.pypi, second.pypi),
+        conda_only=tuple({spec.name: spec for spec in (*first.conda_only, *second.conda_only)}.values()),
+        indexes=tuple(dict.fromkeys((*first.indexes, *second.indexes))),
+        exclude_newer=_agreed(owner, "exclude_newer", first.exclude_newer or None, second.exclude_newer or None) or "",
+        disabled=_agreed(owner, "disabled", first.disabled, second.disabled),
+        places=tuple(places.items()),
+    )
+
+
+def _agreed(owner: str, key: str, first: T | None, second: T | None) -> T | None:
+    if first is not None and second is not None and first != second:
+        raise InvalidSpec(
+            f"{owner}: its decorators do not agree on `{key}`: one says `{first}`, another `{second}`",
+            hint=f"Say `{key}` in one of them",
+        )
+    return second if first is None else first
 
 
 def override(flow: SpecLayer, step: SpecLayer) -> SpecLayer:

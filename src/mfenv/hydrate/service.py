@@ -12,9 +12,9 @@ from mfenv.hydrate.activation import activation_of
 from mfenv.hydrate.conda import CondaInstaller
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.link_scripts import run_post_link
+from mfenv.hydrate.ownership import check_ownership
 from mfenv.hydrate.plan import plan
 from mfenv.hydrate.prefix import Prefix, mark_ready, ready_prefix
-from mfenv.hydrate.ownership import check_ownership
 from mfenv.hydrate.pypi import PypiInstaller, site_packages_of
 from mfenv.io.filelock import held
 from mfenv.io.files import remove_tree

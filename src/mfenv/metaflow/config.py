@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from metaflow import metaflow_config
+import json
+import os
+
+from metaflow import metaflow_config, metaflow_config_funcs
 
 from mfenv.app import settings
 from mfenv.app.settings import Settings
@@ -10,4 +13,20 @@ from mfenv.app.settings import Settings
 
 def read_settings() -> Settings:
     """Return the settings of this process; raise `InvalidSpec` naming the one that cannot be read."""
-    return settings.read(lambda name: getattr(metaflow_config, name, None))
+    return settings.read(_lookup)
+
+
+def _lookup(name: str) -> str | None:
+    """Return a setting's text.
+
+    Metaflow writes every ``CONDA_`` setting that it knows of into the definitions of remote jobs. Those that may hold
+    credentials are therefore not registered with it, and are read here from the same places in the same order.
+    """
+    if hasattr(metaflow_config, name):
+        value = getattr(metaflow_config, name)
+    else:
+        key = f"METAFLOW_{name}"
+        project = metaflow_config_funcs.METAFLOW_LOCAL_CONFIG or {}
+        profile = metaflow_config_funcs.METAFLOW_CONFIG or {}
+        value = os.environ.get(key, project.get(key, profile.get(key)))
+    return value if value is None or isinstance(value, str) else json.dumps(value)

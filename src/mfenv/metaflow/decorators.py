@@ -13,8 +13,22 @@ from metaflow.metaflow_environment import InvalidEnvironmentException
 
 OUR_ENVIRONMENTS = ("conda", "pypi")
 
-_CONDA: dict[str, Any] = {"packages": {}, "libraries": {}, "channels": [], "python": None, "disabled": None}
-_PYPI: dict[str, Any] = {"packages": {}, "extra_indices": [], "python": None, "disabled": None}
+_CONDA: dict[str, Any] = {
+    "packages": {},
+    "libraries": {},
+    "channels": [],
+    "python": None,
+    "exclude_newer": None,
+    "disabled": None,
+}
+_PYPI: dict[str, Any] = {
+    "packages": {},
+    "conda_only": {},
+    "extra_indices": [],
+    "python": None,
+    "exclude_newer": None,
+    "disabled": None,
+}
 
 
 def _needs_environment(decorator: Any, environment: Any) -> InvalidEnvironmentException:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from metaflow.decorators import flow_decorators
 from metaflow.metaflow_config import DATASTORE_LOCAL_DIR
@@ -20,14 +21,14 @@ from metaflow.util import get_username
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.settings import Settings
 from mfenv.app.wiring import Wiring
+from mfenv.build.wheels import digest_of_folder
 from mfenv.domain.assignment import Disabled, Locked, StepAssignment
-from mfenv.domain.channel import ChannelCredentials
 from mfenv.domain.digest import LockId
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
-from mfenv.domain.spec import Place, SpecLayer, complete, override
+from mfenv.domain.spec import Place, SolveOptions, SpecLayer, complete, override
 from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
@@ -78,27 +79,27 @@ class Launch:
             return
         with _spoken():
             settings = read_settings()
-            layers, credentials = self._layers()
-            wiring = self._wire(settings, credentials)
-            requests = {step: self._request(layer, settings) for step, layer in layers.items() if not layer.disabled}
+            layers = self._layers()
+            wiring = self._wire(settings)
+            requests = {
+                step: self._request(step, layer, settings) for step, layer in layers.items() if not layer.disabled
+            }
             locks = self._lock_requests(wiring, requests, layers)
             self._locks = {lock.id: lock for lock in locks.values()}
             self._assignments = {step: self._assignment(requests.get(step), locks) for step in layers}
 
-    def _layers(self) -> tuple[dict[str, SpecLayer], list[ChannelCredentials]]:
-        """Return what each step asks for, its flow's word under its own, and the credentials in that."""
-        folder = Path(sys.argv[0]).absolute().parent
-        flow_reader = Reader(owner=f"flow `{self._flow.name}`", folder=folder)
-        of_the_flow = flow_decorators(type(self._flow))
-        base = flow_reader.layer(of_the_flow)
-        credentials = flow_reader.credentials(of_the_flow)
+    def _layers(self) -> dict[str, SpecLayer]:
+        """Return what each step asks for: its own word over its flow's."""
+        base = self._reader().layer(flow_decorators(type(self._flow)))
         layers = {}
         for step in self._flow:
-            reader = Reader(owner=f"step `{step.__name__}`", folder=folder)
-            layers[step.__name__] = override(base, reader.layer(step.decorators))
-            credentials += reader.credentials(step.decorators)
+            layers[step.__name__] = override(base, self._reader(step).layer(step.decorators))
             self._refuse_remote(step, layers[step.__name__])
-        return layers, credentials
+        return layers
+
+    def _reader(self, step: Any = None) -> Reader:
+        owner = f"step `{step.__name__}`" if step else f"flow `{self._flow.name}`"
+        return Reader(owner=owner, folder=Path(sys.argv[0]).absolute().parent)
 
     def _refuse_remote(self, step: Any, layer: SpecLayer) -> None:
         remote = [decorator.name for decorator in step.decorators if decorator.name in _REMOTE]
@@ -109,18 +110,29 @@ class Launch:
                 hint="Run the step locally, or give it @conda(disabled=True) and an image that has its packages",
             )
 
-    def _wire(self, settings: Settings, credentials: list[ChannelCredentials]) -> Wiring:
+    def _wire(self, settings: Settings) -> Wiring:
         sysroot = LocalStorage.get_datastore_root_from_config(lambda *_args, **_kwargs: None, create_on_absent=True)
-        store_root = Path(sysroot or Path.cwd() / DATASTORE_LOCAL_DIR) / "conda_env"
-        self._wiring = Wiring(settings, store_root=store_root, credentials=tuple(credentials))
+        levels = [(self._reader(), flow_decorators(type(self._flow)))]
+        levels += [(self._reader(step), step.decorators) for step in self._flow]
+        self._wiring = Wiring(
+            settings,
+            store_root=Path(sysroot or Path.cwd() / DATASTORE_LOCAL_DIR) / "conda_env",
+            credentials=[found for reader, written in levels for found in reader.channel_credentials(written)],
+            index_secrets=[found for reader, written in levels for found in reader.index_secrets(written)],
+        )
         return self._wiring
 
-    def _request(self, layer: SpecLayer, settings: Settings) -> ResolutionRequest:
+    def _request(self, step: str, layer: SpecLayer, settings: Settings) -> ResolutionRequest:
+        _refuse_what_is_off(step, layer, settings)
         spec = complete(
             layer,
             default_python=PythonConstraint.minor(*sys.version_info[:2]),
             default_channels=settings.channels,
+            default_indexes=settings.indexes,
+            default_index=settings.default_index,
             needs=metaflow_needs(self._datastore_type),
+            local_content=_local_content(layer),
+            options=SolveOptions(index_strategy=settings.index_strategy, exclude_newer=settings.exclude_newer),
         )
         return ResolutionRequest(spec=spec, target=settings.target(Platform.host()))
 
@@ -246,6 +258,32 @@ class _Lines:
     def fetched(self, event: dict[str, object]) -> None:
         if healed := event.get("healed"):
             self._echo(f"The cached file {healed} was damaged; it was fetched again.")
+
+
+def _refuse_what_is_off(step: str, layer: SpecLayer, settings: Settings) -> None:
+    """Refuse what an organisation has switched off."""
+    if not layer.pypi:
+        return
+    mixed = any(spec.name != "python" for spec in layer.conda)
+    for name, value in (
+        ("PYPI", settings.pypi_resolver),
+        ("MIXED", settings.mixed_resolver if mixed else ""),
+    ):
+        if value == "none":
+            kind = "conda and PyPI packages together" if name == "MIXED" else "PyPI packages"
+            raise InvalidSpec(
+                f"step `{step}`: {kind} are switched off here by METAFLOW_CONDA_{name}_DEPENDENCY_RESOLVER",
+                hint="Ask for conda packages, or whoever set that to set it otherwise",
+            )
+
+
+def _local_content(layer: SpecLayer) -> dict[str, str]:
+    """Return the digest of each local folder that a package is built from, by project."""
+    return {
+        requirement.name: digest_of_folder(Path(unquote(urlsplit(requirement.url).path)))
+        for requirement in layer.pypi
+        if requirement.is_local_folder
+    }
 
 
 def _explained(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in
+from mfenv.domain.cutoff import check_cutoff
+from mfenv.domain.index import IndexSecret, PackageIndex, index_secret
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.python import PythonConstraint
-from mfenv.domain.spec import Place, SpecLayer
+from mfenv.domain.requirement import Requirement
+from mfenv.domain.spec import Place, SpecLayer, combine
 from mfenv.errors import InvalidSpec
 
 CONDA_NAMES = frozenset({"conda", "conda_base"})
@@ -36,13 +40,51 @@ class Reader:
         layer = SpecLayer()
         for decorator in decorators:
             if decorator.name in CONDA_NAMES:
-                layer = self._conda(decorator)
-            elif decorator.name in PYPI_NAMES and any(decorator.attributes.values()):
-                raise InvalidSpec(
-                    f"{self.owner}, @{decorator.name}: PyPI packages are not supported by this version yet",
-                    hint="Ask for the conda packages of the same projects with @conda",
-                )
+                layer = combine(layer, self._conda(decorator), owner=self.owner)
+            elif decorator.name in PYPI_NAMES:
+                layer = combine(layer, self._pypi(decorator), owner=self.owner)
         return layer
+
+    def _pypi(self, decorator: WrittenDecorator) -> SpecLayer:
+        attributes = decorator.attributes
+        requirements: dict[str, Requirement] = {}
+        places: dict[str, Place] = {}
+        for name, constraint in self._mapping(decorator, "packages").items():
+            place = self._place(decorator, f'packages={{"{name}": "{constraint}"}}')
+            requirement = Requirement.parse(str(name), _text(constraint), where=str(place), relative_to=self.folder)
+            requirements[f"{requirement.name};{requirement.marker}"] = requirement
+            places[requirement.name] = place
+        conda_only: dict[str, MatchSpec] = {}
+        for name, constraint in self._mapping(decorator, "conda_only").items():
+            place = self._place(decorator, f'conda_only={{"{name}": "{constraint}"}}')
+            spec = MatchSpec.parse(str(name), _text(constraint), where=str(place))
+            conda_only[spec.name] = spec
+            places[spec.name] = place
+        where = str(self._place(decorator, "extra_indices=[...]"))
+        return SpecLayer(
+            python=self._python(decorator, places),
+            pypi=tuple(requirements.values()),
+            conda_only=tuple(conda_only.values()),
+            indexes=tuple(
+                PackageIndex.parse(text, where=where, relative_to=self.folder)
+                for text in _texts(attributes.get("extra_indices"))
+            ),
+            exclude_newer=self._exclude_newer(decorator),
+            disabled=self._disabled(decorator),
+            places=tuple(places.items()),
+        )
+
+    def _python(self, decorator: WrittenDecorator, places: dict[str, Place]) -> PythonConstraint | None:
+        value = decorator.attributes.get("python")
+        if value in (None, ""):
+            return None
+        places["python"] = self._place(decorator, f'python="{value}"')
+        return PythonConstraint.parse(value, where=str(places["python"]))
+
+    def _exclude_newer(self, decorator: WrittenDecorator) -> str:
+        value = decorator.attributes.get("exclude_newer")
+        where = str(self._place(decorator, f'exclude_newer="{value}"'))
+        return check_cutoff(str(value), where=where) if value else ""
 
     def _conda(self, decorator: WrittenDecorator) -> SpecLayer:
         attributes = decorator.attributes
@@ -55,36 +97,45 @@ class Reader:
                 spec = MatchSpec.parse(str(name), _text(constraint), where=str(place))
                 packages[spec.name] = spec
                 places[spec.name] = place
-        python = None
-        if attributes.get("python") not in (None, ""):
-            places["python"] = self._place(decorator, f'python="{attributes["python"]}"')
-            python = PythonConstraint.parse(attributes["python"], where=str(places["python"]))
         channels = []
-        for text in self._channel_texts(decorator):
+        for text in _texts(attributes.get("channels")):
             place = self._place(decorator, "channels=[...]")
             channel = Channel.parse(text, where=str(place), relative_to=self.folder)
             places[f"channel:{channel}"] = self._place(decorator, f'channels=["{channel}"]')
             channels.append(channel)
         return SpecLayer(
-            python=python,
+            python=self._python(decorator, places),
             conda=tuple(packages.values()),
             channels=tuple(channels),
+            exclude_newer=self._exclude_newer(decorator),
             disabled=self._disabled(decorator),
             places=tuple(places.items()),
         )
 
-    def credentials(self, decorators: Iterable[WrittenDecorator]) -> list[ChannelCredentials]:
+    def channel_credentials(self, decorators: Iterable[WrittenDecorator]) -> list[ChannelCredentials]:
         """Return the credentials in the URLs of channels that this level names."""
         found = [
             credentials_in(text, Channel.parse(text, where=self.owner, relative_to=self.folder))
             for decorator in decorators
             if decorator.name in CONDA_NAMES
-            for text in self._channel_texts(decorator)
+            for text in _texts(decorator.attributes.get("channels"))
         ]
         return [credentials for credentials in found if credentials]
 
+    def index_secrets(self, decorators: Iterable[WrittenDecorator]) -> list[IndexSecret]:
+        """Return the credentials in the URLs of indexes that this level names."""
+        found = [
+            index_secret(text, PackageIndex.parse(text, where=self.owner, relative_to=self.folder))
+            for decorator in decorators
+            if decorator.name in PYPI_NAMES
+            for text in _texts(decorator.attributes.get("extra_indices"))
+        ]
+        return [secret for secret in found if secret]
+
     def _place(self, decorator: WrittenDecorator, text: str) -> Place:
-        return Place(owner=self.owner, text=f"@{decorator.name}({text})")
+        # A requirement may hold an address with credentials.
+        shown = re.sub(r"://[^/@\s]+@", "://", text)
+        return Place(owner=self.owner, text=f"@{decorator.name}({shown})")
 
     def _mapping(self, decorator: WrittenDecorator, key: str) -> Mapping[str, Any]:
         value = decorator.attributes.get(key) or {}
@@ -94,11 +145,6 @@ class Reader:
                 hint=f'Write @{decorator.name}({key}={{"numpy": ">=1.26"}})',
             )
         return value
-
-    def _channel_texts(self, decorator: WrittenDecorator) -> list[str]:
-        value = decorator.attributes.get("channels") or []
-        # A single channel that somebody forgot to put into a list is no list of letters.
-        return [value] if isinstance(value, str) else [str(text) for text in value]
 
     def _disabled(self, decorator: WrittenDecorator) -> bool | None:
         value = decorator.attributes.get("disabled")
@@ -113,3 +159,10 @@ class Reader:
 def _text(constraint: object) -> str:
     """Return a constraint as text; ``--with conda:...`` turns what looks like a number into one."""
     return "" if constraint is None else str(constraint)
+
+
+def _texts(value: object) -> list[str]:
+    """Return a list of texts; a single one that somebody forgot to put into a list is no list of letters."""
+    if isinstance(value, str):
+        return [value]
+    return [str(text) for text in value] if isinstance(value, Iterable) else []

@@ -16,7 +16,10 @@ class Resolver(Protocol):
     is no solution.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The backend's name in settings."""
+        ...
 
     def resolve(self, request: ResolutionRequest) -> ResolvedEnvironment:
         """Return packages that satisfy `request`, in the order in which they can be installed."""

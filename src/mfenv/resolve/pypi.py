@@ -45,7 +45,10 @@ class PypiResolver(Protocol):
     Called from a thread of its own, several at a time; changes no environment.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The backend's name in settings."""
+        ...
 
     def resolve(self, request: PypiRequest) -> tuple[ResolvedPypiPackage, ...]:
         """Return what has to be installed besides what is provided. Raises `ResolutionFailed`."""
