@@ -222,7 +222,10 @@ def _causes(text: str) -> str:
 def _hint(text: str) -> str:
     hints = [line.removeprefix("hint:").strip() for line in text.splitlines() if line.startswith("hint:")]
     if hints:
-        return " ".join(hints)
+        return " ".join(hints).replace(
+            "use `--index-strategy unsafe-best-match`",
+            "set METAFLOW_CONDA_PYPI_INDEX_STRATEGY to `unsafe-best-match`",
+        )
     if any(code in text for code in ("401", "403")):
         return "Check the credentials for that index: in its URL, in netrc, or in a keyring"
     return "Loosen one of the versions named above"
