@@ -68,6 +68,11 @@ class Settings:
     """How several indexes count (``CONDA_PYPI_INDEX_STRATEGY``)."""
     exclude_newer: str
     """Nothing published after this counts (``CONDA_EXCLUDE_NEWER``)."""
+    gpu_packages: Mapping[str, str]
+    """Virtual packages of machines with a GPU (``CONDA_SYS_DEFAULT_GPU_PACKAGES``), as JSON.
+
+    By default ``{"__cuda": "12.8"}``, what drivers since 2025 can do.
+    """
     virtual_packages: Mapping[Platform, Mapping[str, str]]
     """Facts put over the baseline of a platform (``CONDA_SYS_DEFAULT_PACKAGES``).
 
@@ -84,9 +89,13 @@ class Settings:
             for scheme in ("https", "http")
         }
 
-    def target(self, platform: Platform) -> Target:
-        """Return the target for `platform`: its baseline with what is set put over it."""
-        return baseline(platform, self.virtual_packages.get(platform))
+    def target(self, platform: Platform, *, has_gpu: bool = False, system: Mapping[str, str] | None = None) -> Target:
+        """Return the target for `platform`: its baseline, what is set put over it, and a step's own word over that.
+
+        With `has_gpu`, the machine has what is set for machines with a GPU.
+        """
+        gpu = self.gpu_packages if has_gpu and platform.is_linux else {}
+        return baseline(platform, {**gpu, **self.virtual_packages.get(platform, {}), **(system or {})})
 
 
 def read(lookup: Lookup, environment: Mapping[str, str] | None = None) -> Settings:
@@ -119,6 +128,9 @@ def read(lookup: Lookup, environment: Mapping[str, str] | None = None) -> Settin
             _choice("CONDA_PYPI_INDEX_STRATEGY", lookup, tuple(strategy.value for strategy in IndexStrategy))
         ),
         exclude_newer=_cutoff(lookup("CONDA_EXCLUDE_NEWER")),
+        gpu_packages=_facts(
+            "METAFLOW_CONDA_SYS_DEFAULT_GPU_PACKAGES", lookup("CONDA_SYS_DEFAULT_GPU_PACKAGES"), {"__cuda": "12.8"}
+        ),
         virtual_packages=_virtual_packages(lookup("CONDA_SYS_DEFAULT_PACKAGES"), environment),
     )
 
@@ -206,6 +218,15 @@ def _truth(name: str, text: str | None, *, default: bool) -> bool:
         case "0" | "false" | "no" | "off":
             return False
     raise InvalidSpec(f"METAFLOW_{name}: `{text}` is neither true nor false", hint="Set it to `true` or `false`")
+
+
+def _facts(where: str, text: str | None, default: Mapping[str, str]) -> Mapping[str, str]:
+    try:
+        return {str(name): str(version) for name, version in json.loads(text).items()} if text else default
+    except (ValueError, AttributeError) as error:
+        raise InvalidSpec(
+            f"{where}: `{text}` is not JSON of this form", hint=f"Set it to something like {json.dumps(dict(default))}"
+        ) from error
 
 
 def _virtual_packages(text: str | None, environment: Mapping[str, str]) -> Mapping[Platform, Mapping[str, str]]:

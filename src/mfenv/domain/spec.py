@@ -80,6 +80,8 @@ class SpecLayer:
     """conda packages that have nothing to do with Python, beside PyPI packages."""
     indexes: tuple[PackageIndex, ...] = ()
     exclude_newer: str = ""
+    system: tuple[tuple[str, str], ...] = ()
+    """Virtual packages of the machines that the step will run on, and their versions."""
     disabled: bool | None = None
     places: tuple[tuple[str, Place], ...] = ()
     """Where each package (and ``python``) was written; for messages only."""
@@ -103,6 +105,7 @@ def combine(first: SpecLayer, second: SpecLayer, *, owner: str) -> SpecLayer:
         pypi=_over(first.pypi, second.pypi),
         conda_only=tuple({spec.name: spec for spec in (*first.conda_only, *second.conda_only)}.values()),
         indexes=tuple(dict.fromkeys((*first.indexes, *second.indexes))),
+        system=tuple({**dict(first.system), **dict(second.system)}.items()),
         exclude_newer=_agreed(owner, "exclude_newer", first.exclude_newer or None, second.exclude_newer or None) or "",
         disabled=_agreed(owner, "disabled", first.disabled, second.disabled),
         places=tuple(places.items()),
@@ -137,6 +140,7 @@ def override(flow: SpecLayer, step: SpecLayer) -> SpecLayer:
         conda_only=tuple({spec.name: spec for spec in (*base.conda_only, *step.conda_only)}.values()),
         indexes=tuple(dict.fromkeys((*step.indexes, *base.indexes))),
         exclude_newer=step.exclude_newer or base.exclude_newer,
+        system=tuple({**dict(base.system), **dict(step.system)}.items()),
         disabled=disabled,
         places=tuple({**dict(base.places), **dict(step.places)}.items()),
     )

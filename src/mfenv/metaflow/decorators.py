@@ -29,6 +29,7 @@ _PYPI: dict[str, Any] = {
     "exclude_newer": None,
     "disabled": None,
 }
+_SYSTEM: dict[str, Any] = {"packages": {}, "disabled": None}
 
 
 def _needs_environment(decorator: Any, environment: Any) -> InvalidEnvironmentException:
@@ -79,6 +80,8 @@ class CondaStepDecorator(_RequirementStepDecorator):
     python : str, optional, default None
         Version of Python: `3.11` (any 3.11), `3.11.7` or `>=3.10,<3.12`. If not given, the
         version that launches the flow.
+    exclude_newer : str, optional, default None
+        Leave out what was published after this date (`2025-01-31`), or less than this long ago (`30 days`).
     disabled : bool, default False
         If set to True, the step runs in the interpreter that launches the flow.
     """
@@ -99,12 +102,32 @@ class PyPIStepDecorator(_RequirementStepDecorator):
         Indexes to search behind the default ones.
     python : str, optional, default None
         Version of Python; if not given, the version that launches the flow.
+    conda_only : Dict[str, str], default {}
+        Conda packages that have nothing to do with Python, such as `ffmpeg`, and their versions.
+    exclude_newer : str, optional, default None
+        Leave out what was published after this date (`2025-01-31`), or less than this long ago (`30 days`).
     disabled : bool, default False
         If set to True, the step runs in the interpreter that launches the flow.
     """
 
     name = "pypi"
     defaults = _PYPI
+
+
+class SystemPackagesStepDecorator(_RequirementStepDecorator):
+    """
+    Says what the machines that run the step have, where that is not what is set for all.
+
+    Parameters
+    ----------
+    packages : Dict[str, str], default {}
+        Virtual packages and their versions: `__cuda`, `__glibc`, `__osx`, `__archspec`.
+    disabled : bool, optional, default None
+        As for `@conda`.
+    """
+
+    name = "sys_packages"
+    defaults = _SYSTEM
 
 
 class _RequirementFlowDecorator(FlowDecorator):
@@ -164,3 +187,19 @@ class PyPIFlowDecorator(_RequirementFlowDecorator):
 
     name = "pypi_base"
     defaults = _PYPI
+
+
+class SystemPackagesFlowDecorator(_RequirementFlowDecorator):
+    """
+    Says what the machines that run the flow have, where that is not what is set for all.
+
+    Parameters
+    ----------
+    packages : Dict[str, str], default {}
+        Virtual packages and their versions: `__cuda`, `__glibc`, `__osx`, `__archspec`.
+    disabled : bool, optional, default None
+        As for `@conda_base`.
+    """
+
+    name = "sys_packages_base"
+    defaults = _SYSTEM

@@ -24,6 +24,7 @@ from mfenv.app.wiring import Wiring
 from mfenv.build.wheels import digest_of_folder
 from mfenv.domain.assignment import Disabled, Locked, StepAssignment
 from mfenv.domain.digest import LockId
+from mfenv.domain.gpu import cpu_only
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.domain.python import PythonConstraint
@@ -38,7 +39,7 @@ from mfenv.metaflow.code_root import CodeRoot
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.enter import ENVIRONMENT_ID
 from mfenv.metaflow.needs import metaflow_needs
-from mfenv.metaflow.requirements import Reader
+from mfenv.metaflow.requirements import Reader, wants_gpu
 
 METADATA_FILE = "conda_v2.cnd"
 _REMOTE = frozenset({"batch", "kubernetes"})
@@ -81,10 +82,18 @@ class Launch:
             settings = read_settings()
             layers = self._layers()
             wiring = self._wire(settings)
+            gpu = {step.__name__ for step in self._flow if wants_gpu(step.decorators)}
             requests = {
-                step: self._request(step, layer, settings) for step, layer in layers.items() if not layer.disabled
+                step: self._request(step, layer, settings, has_gpu=step in gpu)
+                for step, layer in layers.items()
+                if not layer.disabled
             }
             locks = self._lock_requests(wiring, requests, layers)
+            for step in sorted(gpu & requests.keys()):
+                for name in cpu_only(locks[requests[step]]):
+                    self._echo(
+                        f"Warning: step {step} asks for a GPU, but {name} is a build for the CPU only.", fg="yellow"
+                    )
             self._locks = {lock.id: lock for lock in locks.values()}
             self._assignments = {step: self._assignment(requests.get(step), locks) for step in layers}
 
@@ -122,7 +131,7 @@ class Launch:
         )
         return self._wiring
 
-    def _request(self, step: str, layer: SpecLayer, settings: Settings) -> ResolutionRequest:
+    def _request(self, step: str, layer: SpecLayer, settings: Settings, *, has_gpu: bool) -> ResolutionRequest:
         _refuse_what_is_off(step, layer, settings)
         spec = complete(
             layer,
@@ -134,7 +143,8 @@ class Launch:
             local_content=_local_content(layer),
             options=SolveOptions(index_strategy=settings.index_strategy, exclude_newer=settings.exclude_newer),
         )
-        return ResolutionRequest(spec=spec, target=settings.target(Platform.host()))
+        target = settings.target(Platform.host(), has_gpu=has_gpu, system=dict(layer.system))
+        return ResolutionRequest(spec=spec, target=target)
 
     def _lock_requests(
         self, wiring: Wiring, requests: Mapping[str, ResolutionRequest], layers: Mapping[str, SpecLayer]

@@ -19,6 +19,20 @@ from mfenv.errors import InvalidSpec
 
 CONDA_NAMES = frozenset({"conda", "conda_base"})
 PYPI_NAMES = frozenset({"pypi", "pypi_base"})
+SYSTEM_NAMES = frozenset({"sys_packages", "sys_packages_base"})
+_GPU_NAMES = frozenset({"resources", "batch", "kubernetes"})
+
+
+SYSTEM_PACKAGES = ("__cuda", "__glibc", "__osx", "__archspec")
+"""Virtual packages that a step may set."""
+
+
+def wants_gpu(decorators: Iterable[WrittenDecorator]) -> bool:
+    """Tell whether a step is to run on a machine with a GPU."""
+    return any(
+        decorator.name in _GPU_NAMES and decorator.attributes.get("gpu") not in (None, 0, "0", "")
+        for decorator in decorators
+    )
 
 
 class WrittenDecorator(Protocol):
@@ -43,6 +57,8 @@ class Reader:
                 layer = combine(layer, self._conda(decorator), owner=self.owner)
             elif decorator.name in PYPI_NAMES:
                 layer = combine(layer, self._pypi(decorator), owner=self.owner)
+            elif decorator.name in SYSTEM_NAMES:
+                layer = combine(layer, self._system(decorator), owner=self.owner)
         return layer
 
     def _pypi(self, decorator: WrittenDecorator) -> SpecLayer:
@@ -73,6 +89,21 @@ class Reader:
             disabled=self._disabled(decorator),
             places=tuple(places.items()),
         )
+
+    def _system(self, decorator: WrittenDecorator) -> SpecLayer:
+        system = {}
+        for name, version in self._mapping(decorator, "packages").items():
+            place = self._place(decorator, f'packages={{"{name}": "{version}"}}')
+            if name not in SYSTEM_PACKAGES:
+                raise InvalidSpec(
+                    f"{place}: `{name}` is not a virtual package that can be set",
+                    hint=f"Those are {', '.join(f'`{known}`' for known in SYSTEM_PACKAGES)}",
+                )
+            version = _text(version).lstrip("=").strip()
+            if not re.fullmatch(r"\d+(\.\d+)*(=.+)?", version):
+                raise InvalidSpec(f"{place}: `{version}` is not a version", hint='Write for example {"__cuda": "12.4"}')
+            system[str(name)] = version
+        return SpecLayer(system=tuple(system.items()), disabled=self._disabled(decorator))
 
     def _python(self, decorator: WrittenDecorator, places: dict[str, Place]) -> PythonConstraint | None:
         value = decorator.attributes.get("python")

@@ -3,12 +3,14 @@
 STEP_DECORATORS_DESC = [
     ("conda", "mfenv.metaflow.decorators.CondaStepDecorator"),
     ("pypi", "mfenv.metaflow.decorators.PyPIStepDecorator"),
+    ("sys_packages", "mfenv.metaflow.decorators.SystemPackagesStepDecorator"),
     ("conda_env_internal", "mfenv.metaflow.enter.EnterEnvironment"),
 ]
 
 FLOW_DECORATORS_DESC = [
     ("conda_base", "mfenv.metaflow.decorators.CondaFlowDecorator"),
     ("pypi_base", "mfenv.metaflow.decorators.PyPIFlowDecorator"),
+    ("sys_packages_base", "mfenv.metaflow.decorators.SystemPackagesFlowDecorator"),
 ]
 
 ENVIRONMENTS_DESC = [

@@ -140,9 +140,24 @@ def compile_arguments(request: PypiRequest) -> list[str]:
         # As a moment: a bare date would mean another one in every time zone.
         moment = parse_cutoff(request.options.exclude_newer, now=datetime.now(timezone.utc))
         arguments += ["--exclude-newer", moment.isoformat()]
+    if backend := torch_backend(request.target):
+        arguments += ["--torch-backend", backend]
     if not request.may_build:
         arguments.append("--no-build")
     return arguments
+
+
+# The CUDA versions that uv 0.13 knows an index of PyTorch's for, newest first.
+_TORCH_CUDA = ((13, 2), (13, 0), (12, 9), (12, 8), (12, 6), (12, 5), (12, 4), (12, 3), (12, 2), (12, 1), (12, 0), (11, 8))
+
+
+def torch_backend(target: Target) -> str | None:
+    """Return uv's name for the newest CUDA build of PyTorch that `target` can run; None without a GPU."""
+    cuda = target.version_of("__cuda")
+    if cuda is None:
+        return None
+    fitting = next((known for known in _TORCH_CUDA if known <= _two(cuda)), None)
+    return f"cu{fitting[0]}{fitting[1]}" if fitting else None
 
 
 def platform_name(target: Target) -> str:
