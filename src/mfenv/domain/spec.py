@@ -119,7 +119,8 @@ def complete(
     """
     asked = {spec.name: spec for spec in layer.conda if spec.name != "python"}
     packages = {**{spec.name: spec for spec in needs}, **asked}
-    pinned = [spec.channel for spec in layer.conda if spec.channel]
+    # By location: the order of packages means nothing.
+    pinned = sorted((spec.channel for spec in layer.conda if spec.channel), key=str)
     return EnvironmentSpec(
         python=layer.python or _python_among(layer.conda) or default_python,
         conda=tuple(packages[name] for name in sorted(packages)),
