@@ -62,6 +62,9 @@ async def bring(wanted: WantedFile, archives: Path, download: Download) -> Fetch
         if await _is_whole(path, wanted.sha256):
             return FetchedFile(name=wanted.name, sha256=wanted.sha256, size=path.stat().st_size, how="cached")
         how = "healed" if path.exists() else "fetched"
+        for left_over in path.parent.glob(".*.part"):
+            # Of a process that died: a living one would hold the lock.
+            left_over.unlink(missing_ok=True)
         incoming = _incoming(path)
         try:
             sha256, size = await _fetch(wanted, incoming, download)
