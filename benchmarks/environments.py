@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mfenv.app import settings
@@ -12,6 +13,12 @@ from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.spec import SpecLayer, complete
 from mfenv.testing.channel import built_channel
+from mfenv.testing.channel.build import FOLDER_VARIABLE
+
+
+def settle_channel() -> None:
+    """Find the local channel once, for this process and those that it starts: looking for it costs a second."""
+    os.environ[FOLDER_VARIABLE] = str(built_channel().root)
 
 
 def wiring_in(local: Path, store: Path) -> Wiring:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 
-from environments import request_for, wiring_in
+from environments import request_for, settle_channel, wiring_in
 from measure import scratch
 
 PARALLEL = 2
@@ -77,6 +77,7 @@ def main() -> int:
     if options.once:
         return (once_in_process if options.in_process else once)(options.once)
     arguments = ["--in-process"] if options.in_process else []
+    settle_channel()
     began = monotonic()
     with scratch() as folder, ThreadPoolExecutor(PARALLEL) as pool:
         # Each lane has its own caches and goes through its runs one after the other.

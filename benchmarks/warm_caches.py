@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 
-from environments import request_for, wiring_in
+from environments import request_for, settle_channel, wiring_in
 from measure import report, scratch
 
 from mfenv.app.hydrate import BackgroundHydration
@@ -64,6 +64,7 @@ def main() -> None:
     if options.once:
         print(json.dumps(once(options.once)))
         return
+    settle_channel()
     with scratch() as folder:
         results: dict[str, list[float]] = {"resolve": [], "create": []}
         for number in range(options.rounds + 1):

@@ -221,7 +221,8 @@ def complete(
     if layer.exclude_newer:
         options = replace(options, exclude_newer=layer.exclude_newer)
     conda = {spec.name: spec for spec in layer.conda if spec.name != "python"}
-    pinned = [spec.channel for spec in (*layer.conda, *layer.conda_only) if spec.channel]
+    # By location: the order of packages means nothing.
+    pinned = sorted((spec.channel for spec in (*layer.conda, *layer.conda_only) if spec.channel), key=str)
     pypi = {requirement.name for requirement in layer.pypi}
     wanted = [need for need in needs if need.name not in conda and need.name not in pypi]
     if layer.pypi and not conda:

@@ -5,12 +5,14 @@ A schema library would do the same, but this code also reads locks in containers
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mfenv.errors import LockError
+from mfenv.domain.platform import Platform
+from mfenv.errors import InvalidSpec, LockError
 
 T = TypeVar("T")
 
@@ -27,6 +29,9 @@ class Fields:
         """Read a document that must be an object; raise `LockError` naming `path` otherwise."""
         try:
             values = json.loads(content)
+            if rb"\u" in content:
+                # Half of a surrogate pair is a text that no file or digest can hold.
+                json.dumps(values, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise LockError(f"{path}: this is not JSON ({error})") from error
         if not isinstance(values, dict):
@@ -50,6 +55,10 @@ class Fields:
             raise LockError(f"{self.path}.{key}: expected {kind.__name__}, found `{value!r}`")
         return value
 
+    def platform(self, key: str) -> Platform:
+        """Return a field that names a platform."""
+        return platform(self.required(key, str), path=f"{self.path}.{key}")
+
     def strings(self, key: str) -> tuple[str, ...]:
         """Return a list of texts; a missing one is empty."""
         values = self.optional(key, list) or []
@@ -65,3 +74,22 @@ class Fields:
             if not isinstance(value, dict):
                 raise LockError(f"{path}: expected an object")
             yield Fields(values=value, path=path)
+
+
+def platform(text: str, *, path: str) -> Platform:
+    """Read a platform in a document; raises `LockError` naming `path`."""
+    try:
+        return Platform.parse(text, where=path)
+    except InvalidSpec as error:
+        raise LockError(error.message, hint=error.hint) from error
+
+
+@contextlib.contextmanager
+def at(path: str) -> Iterator[None]:
+    """Put `path` before the refusals of values that are made in this block, where they do not name it."""
+    try:
+        yield
+    except LockError as error:
+        if error.message.startswith(path):
+            raise
+        raise LockError(f"{path}: {error.message}", hint=error.hint) from error

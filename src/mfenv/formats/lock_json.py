@@ -12,10 +12,9 @@ from __future__ import annotations
 from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.digest import Json, LockId, canonical_json
 from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage
-from mfenv.domain.platform import Platform
 from mfenv.domain.resolved import CondaRecord
 from mfenv.errors import LockError
-from mfenv.formats.fields import Fields
+from mfenv.formats.fields import Fields, at
 
 SCHEMA = "mfenv/lock/1"
 
@@ -74,18 +73,23 @@ def load(content: bytes, *, expected: LockId | None = None, path: str = "lock") 
 
     Raises `LockError` naming the field at fault, an unknown schema, or an id that is not the expected one.
     """
-    document = Fields.parse(content, path=path)
+    return read(Fields.parse(content, path=path), expected=expected)
+
+
+def read(document: Fields, *, expected: LockId | None = None) -> LockedEnvironment:
+    """Do as `load` with a document that is parsed already."""
+    path = document.path
     schema = document.required("schema", str)
     if schema != SCHEMA:
         raise LockError(
             f"{path}: the schema `{schema}` is not known here",
             hint="The lock was written by a later version of metaflow-netflix-extensions: update this one",
         )
-    lock = LockedEnvironment(
-        platform=Platform.parse(document.required("platform", str), where=f"{path}.platform"),
-        packages=tuple(_package(fields) for fields in document.objects("packages")),
-        pypi=tuple(_wheel(fields) for fields in document.objects("pypi")) if "pypi" in document.values else (),
-    )
+    platform = document.platform("platform")
+    packages = tuple(_package(fields) for fields in document.objects("packages"))
+    pypi = tuple(_wheel(fields) for fields in document.objects("pypi")) if "pypi" in document.values else ()
+    with at(f"{path}.packages"):
+        lock = LockedEnvironment(platform=platform, packages=packages, pypi=pypi)
     if expected is not None and lock.id != expected:
         raise LockError(f"{path}: this is the lock `{lock.id}`, not `{expected}`")
     return lock
@@ -93,6 +97,8 @@ def load(content: bytes, *, expected: LockId | None = None, path: str = "lock") 
 
 def _package(fields: Fields) -> LockedCondaPackage:
     record = Fields(values=fields.required("conda", dict), path=f"{fields.path}.conda")
+    # conda's indexes always tell the size.
+    Fields(values=fields.required("file", dict), path=f"{fields.path}.file").required("size", int)
     return LockedCondaPackage(record=load_record(record), artifact=_file(fields))
 
 
@@ -108,16 +114,22 @@ def _wheel(fields: Fields) -> LockedPypiPackage:
 
 def _file(fields: Fields) -> LockedArtifact:
     file = Fields(values=fields.required("file", dict), path=f"{fields.path}.file")
-    return LockedArtifact(
-        file_name=file.required("name", str),
-        url=file.required("url", str),
-        size=file.optional("size", int),
-        sha256=file.required("sha256", str),
-    )
+    with at(file.path):
+        return LockedArtifact(
+            file_name=file.required("name", str),
+            url=file.required("url", str),
+            size=file.optional("size", int),
+            sha256=file.required("sha256", str),
+        )
 
 
 def load_record(fields: Fields) -> CondaRecord:
     """Read a conda record; raises `LockError` naming the field at fault."""
+    with at(fields.path):
+        return _record(fields)
+
+
+def _record(fields: Fields) -> CondaRecord:
     return CondaRecord(
         name=fields.required("name", str),
         version=fields.required("version", str),

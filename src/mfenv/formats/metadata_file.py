@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from mfenv.domain.assignment import Disabled, Locked, StepAssignment
 from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json
 from mfenv.domain.locked import LockedEnvironment
-from mfenv.domain.platform import Platform
 from mfenv.errors import LockError
-from mfenv.formats import lock_json
+from mfenv.formats import fields, lock_json
 from mfenv.formats.fields import Fields
 
 SCHEMA = "mfenv/metadata/1"
@@ -63,10 +62,16 @@ def load(content: bytes, *, path: str = "conda_v2.cnd") -> FlowMetadata:
         raise LockError(f"{path}: the schema `{schema}` is not known here")
     steps = {step: _step(value, f"{path}.steps.{step}") for step, value in document.required("steps", dict).items()}
     locks = {
-        LockId(id_): lock_json.load(canonical_json(value), expected=LockId(id_), path=f"{path}.locks.{id_}")
+        LockId(id_): lock_json.read(_object(value, f"{path}.locks.{id_}"), expected=LockId(id_))
         for id_, value in document.required("locks", dict).items()
     }
     return FlowMetadata(steps=steps, locks=locks)
+
+
+def _object(value: object, path: str) -> Fields:
+    if not isinstance(value, dict):
+        raise LockError(f"{path}: expected an object")
+    return Fields(values=value, path=path)
 
 
 def _step(value: object, path: str) -> StepAssignment:
@@ -77,6 +82,6 @@ def _step(value: object, path: str) -> StepAssignment:
             return Locked(
                 request=RequestKey(request),
                 lock=LockId(lock),
-                platform=Platform.parse(platform, where=path),
+                platform=fields.platform(platform, path=path),
             )
     raise LockError(f"{path}: expected a request, a lock and a platform, found `{value!r}`")

@@ -23,6 +23,8 @@ Download = Callable[[str, Path], Awaitable[None]]
 """Bring the file at a URL to a path; raise anything when that does not work."""
 
 LOCK_TIMEOUT = 3600.0
+_PAUSES = (0.2, 1.0)
+"""Seconds before a download that broke is tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,9 @@ async def bring(wanted: WantedFile, archives: Path, download: Download) -> Fetch
         if await _is_whole(path, wanted.sha256):
             return FetchedFile(name=wanted.name, sha256=wanted.sha256, size=path.stat().st_size, how="cached")
         how = "healed" if path.exists() else "fetched"
+        for left_over in path.parent.glob(".*.part"):
+            # Of a process that died: a living one would hold the lock.
+            left_over.unlink(missing_ok=True)
         incoming = _incoming(path)
         try:
             sha256, size = await _fetch(wanted, incoming, download)
@@ -101,22 +106,41 @@ async def _fetch(wanted: WantedFile, destination: Path, download: Download) -> t
     try:
         if parts.scheme == "file":
             return await asyncio.to_thread(copy_hashing, Path(unquote(parts.path)), destination)
-        await download(wanted.url, destination)
+        await _download(wanted.url, destination, download)
         return await asyncio.to_thread(sha256_of, destination), destination.stat().st_size
     except HydrationFailed:
         raise
     except OSError as error:
+        if error.errno is None:
+            raise _not_downloaded(wanted, error) from error
         where = f"`{error.filename}`: " if error.filename else ""
         raise HydrationFailed(
             f"the package file `{wanted.name}` cannot be brought here: {where}{error.strerror or error}",
             hint="Check the disk space and the rights on the folder, and that the file's channel is there",
         ) from error
     except Exception as error:
-        raise HydrationFailed(
-            f"the package file `{wanted.name}` cannot be downloaded",
-            hint="Check that the channel can be reached from here, and run again: what is here is kept",
-            output=str(error),
-        ) from error
+        raise _not_downloaded(wanted, error) from error
+
+
+def _not_downloaded(wanted: WantedFile, error: Exception) -> HydrationFailed:
+    return HydrationFailed(
+        f"the package file `{wanted.name}` cannot be downloaded",
+        hint="Check that the channel can be reached from here, and run again: what is here is kept",
+        output=str(error),
+    )
+
+
+async def _download(url: str, destination: Path, download: Download) -> None:
+    """Download, again when the connection breaks in the middle: the client repeats only what was refused."""
+    for pause in _PAUSES:
+        try:
+            return await download(url, destination)
+        except Exception as error:
+            # An error number comes from the system's own files; the network's errors have none.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            await asyncio.sleep(pause)
+    return await download(url, destination)
 
 
 def _check(wanted: WantedFile, sha256: str, size: int, md5: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -54,6 +55,12 @@ def _spoken() -> Iterator[None]:
         yield
     except EnvironmentsError as error:
         raise EnvironmentException(error) from error
+    except OSError as error:
+        unusable = HydrationFailed(
+            f"`{error.filename}` cannot be used: {error.strerror or error}",
+            hint="Check the disk and the rights on that folder, or set METAFLOW_CONDA_LOCAL_PATH to another",
+        )
+        raise EnvironmentException(unusable) from error
 
 
 class Launch:
@@ -68,6 +75,7 @@ class Launch:
         self._force = force
         self._wiring: Wiring | None = None
         self._assignments: dict[str, StepAssignment] = {}
+        self._metadata: Path | None = None
         self._locks: dict[LockId, LockedEnvironment] = {}
         self._hydration: BackgroundHydration | None = None
         self._code: CodeRoot | None = None
@@ -95,7 +103,10 @@ class Launch:
                         f"Warning: step {step} asks for a GPU, but {name} is a build for the CPU only.", fg="yellow"
                     )
             self._locks = {lock.id: lock for lock in locks.values()}
-            self._assignments = {step: self._assignment(requests.get(step), locks) for step in layers}
+            assignments = {step: self._assignment(requests.get(step), locks) for step in layers}
+            # Here and not when it is packaged: Metaflow does that in a thread, where an error is only a line.
+            self._metadata = self._write_metadata(settings, assignments)
+            self._assignments = assignments
 
     def _layers(self) -> dict[str, SpecLayer]:
         """Return what each step asks for: its own word over its flow's."""
@@ -173,18 +184,19 @@ class Launch:
         lock = locks[request]
         return Locked(request=request.key, lock=lock.id, platform=lock.platform)
 
-    def files_for_package(self) -> list[tuple[str, str, ContentType]]:
-        """Return the metadata file of this flow, for its code package: its path, its name there, its kind."""
-        if not self._wiring:
-            return []
-        content = metadata_file.dump(FlowMetadata(steps=self._assignments, locks=self._locks))
-        import hashlib
-
-        name = f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
-        path = self._wiring.settings.local_path / "metadata" / name
+    def _write_metadata(self, settings: Settings, assignments: Mapping[str, StepAssignment]) -> Path:
+        """Write the metadata file of this flow, under a name that tells its content."""
+        content = metadata_file.dump(FlowMetadata(steps=assignments, locks=self._locks))
+        path = settings.local_path / "metadata" / f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
         if not path.exists():
             write_atomically(path, content)
-        return [(str(path), METADATA_FILE, ContentType.OTHER_CONTENT)]
+        return path
+
+    def files_for_package(self) -> list[tuple[str, str, ContentType]]:
+        """Return the metadata file of this flow, for its code package: its path, its name there, its kind."""
+        if self._metadata is None:
+            return []
+        return [(str(self._metadata), METADATA_FILE, ContentType.OTHER_CONTENT)]
 
     # ---------------------------------------------------------------- running
 

@@ -173,7 +173,8 @@ class Reader:
         if not isinstance(value, Mapping):
             raise InvalidSpec(
                 f"{self.owner}, @{decorator.name}({key}=...): expected names with versions, found `{value!r}`",
-                hint=f'Write @{decorator.name}({key}={{"numpy": ">=1.26"}})',
+                hint=f'Write @{decorator.name}({key}={{"numpy": ">=1.26"}})'
+                + (f', or --with \'{decorator.name}:{key}={{"numpy": ">=1.26"}}\'' if isinstance(value, str) else ""),
             )
         return value
 

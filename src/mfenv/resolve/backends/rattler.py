@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -178,8 +179,17 @@ def _hint_for_conflict(request: ResolutionRequest, text: str) -> str:
         if name in text:
             has = request.target.version_of(name)
             return meaning.format(has=f"this target has {name} {has}" if has else f"this target has no {name}")
+    if nowhere := _NOWHERE.findall(text):
+        named = " and ".join(f"`{wanted}`" for wanted in dict.fromkeys(nowhere))
+        return (
+            f"Nothing on the channels matches {named}: add the channel that has it to `channels`, "
+            "or ask for another version of what needs it"
+        )
     return "Loosen one of the versions named above"
 
+
+# How py-rattler 0.28 says that a dependency is on no channel.
+_NOWHERE = re.compile(r"─ ([^─\n]+), for which no candidates were found")
 
 _VIRTUAL = {
     "__cuda": "A package needs a GPU ({has}): ask for a build without CUDA, or set CONDA_OVERRIDE_CUDA",

@@ -147,8 +147,21 @@ def compile_arguments(request: PypiRequest) -> list[str]:
     return arguments
 
 
-# The CUDA versions that uv 0.13 knows an index of PyTorch's for, newest first.
-_TORCH_CUDA = ((13, 2), (13, 0), (12, 9), (12, 8), (12, 6), (12, 5), (12, 4), (12, 3), (12, 2), (12, 1), (12, 0), (11, 8))
+# CUDA versions that uv 0.13 knows an index of PyTorch's for, newest first.
+_TORCH_CUDA = (
+    (13, 2),
+    (13, 0),
+    (12, 9),
+    (12, 8),
+    (12, 6),
+    (12, 5),
+    (12, 4),
+    (12, 3),
+    (12, 2),
+    (12, 1),
+    (12, 0),
+    (11, 8),
+)
 
 
 def torch_backend(target: Target) -> str | None:
