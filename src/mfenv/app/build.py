@@ -27,12 +27,13 @@ class Builds:
     hydrator: Hydrator
     measure: Measure
     host_target: Target
-    wheel_builder: Callable[[Callable[[str], Path]], WheelBuilder]
+    wheel_builder: Callable[[ResolutionRequest, Callable[[str], Path]], WheelBuilder]
+    """Makes a builder for a request, with what gives an interpreter of a version."""
 
     def for_request(self, request: ResolutionRequest, answer: ResolvedEnvironment) -> Build:
         """Return what builds wheels for the answer to `request`. Nothing is done before it is called."""
         host = self.host_target.platform
-        builder = self.wheel_builder(lambda version: self._python(request, version))
+        builder = self.wheel_builder(request, lambda version: self._python(request, version))
 
         def build(package: ResolvedPypiPackage) -> LockedPypiPackage:
             python = next(p.record.version for p in answer.packages if p.record.name == "python")

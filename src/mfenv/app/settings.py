@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from mfenv.app import pip_config
+from mfenv.app import pip_config, uv_config
 from mfenv.app.pip_config import PipConfig
 from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in
 from mfenv.domain.cutoff import check_cutoff
@@ -62,6 +62,8 @@ class Settings:
     """Indexes behind those that a flow names; from pip's configuration."""
     index_secrets: tuple[IndexSecret, ...]
     find_links: tuple[str, ...]
+    uses_keyring: bool
+    """Whether uv is configured to ask the program ``keyring`` for passwords (``UV_KEYRING_PROVIDER``)."""
     hosts: Mapping[str, tuple[str, str]]
     """User and password by host name (``CONDA_SRCS_AUTH_INFO``); never shown, never stored."""
     index_strategy: IndexStrategy
@@ -123,6 +125,7 @@ def read(lookup: Lookup, environment: Mapping[str, str] | None = None) -> Settin
         indexes=indexes.others,
         index_secrets=indexes.secrets,
         find_links=indexes.find_links,
+        uses_keyring=uv_config.uses_keyring(environment),
         hosts=_hosts(lookup("CONDA_SRCS_AUTH_INFO")),
         index_strategy=IndexStrategy(
             _choice("CONDA_PYPI_INDEX_STRATEGY", lookup, tuple(strategy.value for strategy in IndexStrategy))
@@ -157,7 +160,7 @@ def _indexes(chosen: str | None, environment: Mapping[str, str]) -> _Indexes:
     others = [PackageIndex.parse(url, where="pip's extra-index-url") for url in pip.extra_index_urls]
     pairs = [*([(text, default)] if default else []), *zip(pip.extra_index_urls, others, strict=True)]
     secrets = [secret for written, index in pairs if (secret := index_secret(written, index))]
-    return _Indexes(default, tuple(others), tuple(secrets), pip.find_links)
+    return _Indexes(default, tuple(others), (*secrets, *uv_config.index_secrets(environment)), pip.find_links)
 
 
 def _choice(name: str, lookup: Lookup, known: tuple[str, ...]) -> str:

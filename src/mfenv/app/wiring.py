@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mfenv.app.build import Builds
+from mfenv.app.keyring import from_keyring
 from mfenv.app.lock import Locker
 from mfenv.app.settings import Settings
 from mfenv.build.wheels import WheelBuilder
@@ -16,6 +17,7 @@ from mfenv.domain.channel import ChannelCredentials
 from mfenv.domain.index import IndexSecret, origin_of
 from mfenv.domain.machine import Machine
 from mfenv.domain.platform import Platform
+from mfenv.domain.request import ResolutionRequest
 from mfenv.hydrate import conda
 from mfenv.hydrate.conda import RattlerInstaller
 from mfenv.hydrate.folders import LocalFolders
@@ -26,7 +28,7 @@ from mfenv.io.process import SystemProcessRunner
 from mfenv.io.worker import WorkerClient
 from mfenv.resolve.backends import rattler as rattler_backend
 from mfenv.resolve.backends.rattler import RattlerDistributions, RattlerResolver
-from mfenv.resolve.backends.uv import UvResolver, find_uv
+from mfenv.resolve.backends.uv import UvResolver, build_environment, find_uv
 from mfenv.resolve.base import Resolver
 from mfenv.resolve.hybrid import HybridResolver
 from mfenv.store.backends.local import LocalBlobStore
@@ -51,7 +53,10 @@ class Wiring:
         self.settings = settings
         self._store_root = settings.store_root or store_root
         all_credentials = (*settings.channel_credentials, *credentials)
-        self._index_secrets = (*settings.index_secrets, *index_secrets)
+        self._index_secrets = tuple(
+            from_keyring(found, self.runner) if settings.uses_keyring else found
+            for found in (*settings.index_secrets, *index_secrets)
+        )
         self._secret_urls = {
             **{str(found.channel): found.secret_url for found in all_credentials},
             **{str(found.index): found.secret_url for found in self._index_secrets},
@@ -100,13 +105,14 @@ class Wiring:
             pypi=UvResolver(
                 self.runner,
                 cache=self.folders.uv_cache,
-                secrets=self._index_secrets,
+                secret_urls=self._secret_urls,
                 find_links=self.settings.find_links,
             ),
             distributions=RattlerDistributions(
                 self.worker,
                 cache=str(self.folders.distributions),
                 archives=str(self.folders.archives),
+                repodata=str(self.folders.repodata),
                 secret_urls=self._secret_urls,
             ),
             host=Platform.host(),
@@ -123,7 +129,7 @@ class Wiring:
             wheel_builder=self._wheel_builder,
         )
 
-    def _wheel_builder(self, python: Callable[[str], Path]) -> WheelBuilder:
+    def _wheel_builder(self, request: ResolutionRequest, python: Callable[[str], Path]) -> WheelBuilder:
         return WheelBuilder(
             runner=self.runner,
             uv=find_uv,
@@ -132,6 +138,7 @@ class Wiring:
             python=python,
             download=self._download,
             secret_urls=self._secret_urls,
+            environment=build_environment(request, self._secret_urls, self.settings.find_links),
             timeout=self.settings.lock_timeout,
         )
 

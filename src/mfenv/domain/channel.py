@@ -41,7 +41,7 @@ class Channel:
         if _NAME.fullmatch(text):
             return cls(location=text)
         raise InvalidSpec(
-            f"{where}: `{without_credentials(text)}` is neither a channel name nor a URL",
+            f"{where}: `{re.sub(r'[^/]*@', '', without_credentials(text))}` is neither a channel name nor a URL",
             hint="Use a name such as `conda-forge`, a full https URL, or the path of a local channel",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ class PackageIndex:
         if (parts.scheme in {"http", "https"} and parts.netloc) or (parts.scheme == "file" and parts.path):
             return cls(url=without_credentials(text))
         raise InvalidSpec(
-            f"{where}: `{without_credentials(text)}` is not the address of a package index",
+            f"{where}: `{_shown(text)}` is not the address of a package index",
             hint="Write the full URL of its simple API, or the path of a local index",
         )
 
@@ -52,6 +53,20 @@ def index_secret(text: str, index: PackageIndex) -> IndexSecret | None:
     """Return the credentials that `text` (as the user wrote it) holds for `index`, if any."""
     text = text.strip().rstrip("/")
     return IndexSecret(index=index, secret_url=text) if "@" in urlsplit(text).netloc else None
+
+
+def _shown(text: str) -> str:
+    """Return what is no address, but may hold credentials as one does."""
+    return re.sub(r"[^/\s]*@", "", without_credentials(text))
+
+
+_WITH_USER = re.compile(r"(?:git\+)?(?P<url>https?://[^/\s]*@[^\s;#]*)")
+
+
+def secrets_in(text: str) -> list[IndexSecret]:
+    """Return the addresses with credentials that stand anywhere in `text`, as in that of a requirement."""
+    found = [match["url"] for match in _WITH_USER.finditer(text)]
+    return [IndexSecret(index=PackageIndex(url=without_credentials(url)), secret_url=url) for url in found]
 
 
 def origin_of(secret_url: str) -> tuple[str, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mfenv.errors import InvalidSpec
 
 _URL = re.compile(r"(git\+|hg\+|svn\+|bzr\+)?[a-z][a-z0-9+.-]*://|file:", re.IGNORECASE)
 _PATH = ("./", "../", "/")
 _BARE_VERSION = re.compile(r"v?\d")
+_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,10 @@ class Requirement:
     """A version specifier (PEP 440), its parts sorted; empty for any version."""
     marker: str = ""
     url: str = ""
-    """Where exactly it comes from, when that is not an index: an archive, a repository, a local folder."""
+    """Where exactly it comes from, when that is not an index: an archive, a repository, a local folder.
+
+    Without credentials: see `mfenv.domain.index.secrets_in`.
+    """
     is_editable: bool = False
 
     @classmethod
@@ -38,10 +43,12 @@ class Requirement:
         name, constraint = name.strip(), constraint.strip()
         editable = constraint.startswith("-e ")
         body, _, marker = constraint.removeprefix("-e ").strip().partition(";")
-        text = _whole(name, body.strip(), relative_to)
-        if marker.strip():
+        name, _, other_marker = name.partition(";")
+        text = _whole(name.strip(), body.strip(), relative_to)
+        markers = [found.strip() for found in (other_marker, marker) if found.strip()]
+        if markers:
             # A semicolon directly behind an address would be part of it (PEP 508).
-            text = f"{text} ; {marker.strip()}"
+            text = f"{text} ; {markers[0] if len(markers) == 1 else ' and '.join(f'({found})' for found in markers)}"
         return cls.from_text(text, where=where, is_editable=editable)
 
     @classmethod
@@ -52,6 +59,7 @@ class Requirement:
         from packaging.requirements import Requirement as Parsed
         from packaging.utils import canonicalize_name
 
+        text = _USER_INFO.sub(_without_user_info, text)
         try:
             parsed = Parsed(text)
         except InvalidRequirement as error:
@@ -72,12 +80,26 @@ class Requirement:
     @property
     def is_local_folder(self) -> bool:
         """Whether it is built from a folder on this machine."""
-        return self.url.startswith("file:") and not self.url.endswith((".whl", ".tar.gz", ".zip"))
+        return self.is_local and not urlsplit(self.url).path.endswith(_ARCHIVES)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it comes from this machine: a folder or an archive."""
+        return self.url.startswith("file:")
 
     def __str__(self) -> str:
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         body = f"{self.name}{extras} @ {self.url}" if self.url else f"{self.name}{extras}{self.specifier}"
         return f"{body} ; {self.marker}" if self.marker else body
+
+
+_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^/\s]*)@")
+
+
+def _without_user_info(found: re.Match[str]) -> str:
+    """Leave credentials out; the user of a secure shell (``git@``) is a part of the address, its password is not."""
+    user = found["user"].partition(":")[0]
+    return f"{found['scheme']}://{user}@" if "ssh" in found["scheme"] and user else f"{found['scheme']}://"
 
 
 def _whole(name: str, body: str, relative_to: Path | None) -> str:

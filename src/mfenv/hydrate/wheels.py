@@ -7,15 +7,18 @@ a few lines with zipfile and csv.
 from __future__ import annotations
 
 import base64
+import configparser
 import csv
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mfenv.domain.artifact import is_plain_file_name
 from mfenv.errors import HydrationFailed
 from mfenv.hydrate.checks import check_path
 
@@ -43,7 +46,17 @@ def read_wheel(name: str, path: Path, site_packages: str) -> WheelFiles:
             record = {
                 row[0]: row[1] for row in csv.reader(io.StringIO(wheel.read(record_name).decode())) if len(row) >= 2
             }
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+            # RECORD may leave a digest out, or have one of another kind.
+            record |= {
+                member: _digest(wheel.read(member))
+                for member in members
+                if member in record and member != record_name and not record[member].startswith("sha256=")
+            }
+            commands = _commands(path.name, wheel, record_name, members)
+    except HydrationFailed:
+        raise
+    # All that zipfile, zlib and csv raise over what they are given.
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, csv.Error) as error:
         raise HydrationFailed(f"the wheel `{path.name}` cannot be read: {error}") from error
     if (
         twice := {member for member in members if members.count(member) > 1}
@@ -64,7 +77,30 @@ def read_wheel(name: str, path: Path, site_packages: str) -> WheelFiles:
         check_path(path.name, place)
         rewritten = member.startswith(f"{data}scripts/")
         digests[place] = None if rewritten or not digest else digest.removeprefix("sha256=")
-    return WheelFiles(name=name, digests=digests)
+    return WheelFiles(name=name, digests={**digests, **dict.fromkeys(commands)})
+
+
+def _digest(content: bytes) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+def _commands(file_name: str, wheel: zipfile.ZipFile, record_name: str, members: list[str]) -> list[str]:
+    """Return the commands that an installer makes for a wheel's entry points, as paths below the prefix."""
+    listed = record_name.replace("RECORD", "entry_points.txt")
+    if listed not in members:
+        return []
+    parser = configparser.RawConfigParser(delimiters=("=",), strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign] # a command's name keeps its case
+    try:
+        parser.read_string(wheel.read(listed).decode())
+    except configparser.Error as error:
+        raise _refusal(file_name, f"its entry_points.txt cannot be read: {error.message}") from error
+    sections = ("console_scripts", "gui_scripts")
+    names = [name for section in sections if parser.has_section(section) for name in parser.options(section)]
+    for name in names:
+        if not is_plain_file_name(name):
+            raise _refusal(file_name, f"its entry point `{name}` has a path for a name")
+    return [f"bin/{name}" for name in names]
 
 
 def _record_of(file_name: str, members: list[str]) -> str:

@@ -34,13 +34,13 @@ from mfenv.domain.spec import Place, SolveOptions, SpecLayer, complete, override
 from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
-from mfenv.io.files import write_atomically
+from mfenv.io.files import sha256_of, write_atomically
 from mfenv.metaflow.boundary import EnvironmentException
 from mfenv.metaflow.code_root import CodeRoot
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.enter import ENVIRONMENT_ID
 from mfenv.metaflow.needs import metaflow_needs
-from mfenv.metaflow.requirements import Reader, wants_gpu
+from mfenv.metaflow.requirements import Reader, forget_credentials, wants_gpu
 
 METADATA_FILE = "conda_v2.cnd"
 _REMOTE = frozenset({"batch", "kubernetes"})
@@ -140,6 +140,8 @@ class Launch:
             credentials=[found for reader, written in levels for found in reader.channel_credentials(written)],
             index_secrets=[found for reader, written in levels for found in reader.index_secrets(written)],
         )
+        for _, written in levels:
+            forget_credentials(written)
         return self._wiring
 
     def _request(self, step: str, layer: SpecLayer, settings: Settings, *, has_gpu: bool) -> ResolutionRequest:
@@ -300,11 +302,15 @@ def _refuse_what_is_off(step: str, layer: SpecLayer, settings: Settings) -> None
 
 
 def _local_content(layer: SpecLayer) -> dict[str, str]:
-    """Return the digest of each local folder that a package is built from, by project."""
-    return {
-        requirement.name: digest_of_folder(Path(unquote(urlsplit(requirement.url).path)))
+    """Return the digest of each local folder or archive that a package comes from, by project."""
+    places = {
+        requirement.name: (requirement, Path(unquote(urlsplit(requirement.url).path)))
         for requirement in layer.pypi
-        if requirement.is_local_folder
+        if requirement.is_local
+    }
+    return {
+        name: digest_of_folder(path) if requirement.is_local_folder else sha256_of(path)
+        for name, (requirement, path) in places.items()
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in
 from mfenv.domain.cutoff import check_cutoff
-from mfenv.domain.index import IndexSecret, PackageIndex, index_secret
+from mfenv.domain.index import IndexSecret, PackageIndex, index_secret, secrets_in
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.requirement import Requirement
@@ -35,11 +35,35 @@ def wants_gpu(decorators: Iterable[WrittenDecorator]) -> bool:
     )
 
 
+def forget_credentials(decorators: Iterable[WrittenDecorator]) -> None:
+    """Take credentials out of what was written: Metaflow keeps it as part of each run's graph.
+
+    To be called when `Reader` has read them.
+    """
+    for decorator in decorators:
+        if decorator.name not in CONDA_NAMES | PYPI_NAMES:
+            continue
+        for key in ("channels", "extra_indices"):
+            if decorator.attributes.get(key):
+                decorator.attributes[key] = [_without_credentials(text) for text in _texts(decorator.attributes[key])]
+        for key in ("packages", "libraries"):
+            packages = decorator.attributes.get(key)
+            if isinstance(packages, Mapping) and any("://" in f"{name}{text}" for name, text in packages.items()):
+                decorator.attributes[key] = {
+                    _without_credentials(str(name)): _without_credentials(_text(text))
+                    for name, text in packages.items()
+                }
+
+
+def _without_credentials(text: str) -> str:
+    return re.sub(r"(?<=://)([^/\s]*@|([^/\s]*)/t/[^/\s]+(?=/|$))", r"\2", text)
+
+
 class WrittenDecorator(Protocol):
     """What is needed of a Metaflow decorator."""
 
     name: str
-    attributes: Mapping[str, Any]
+    attributes: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +185,18 @@ class Reader:
             if decorator.name in PYPI_NAMES
             for text in _texts(decorator.attributes.get("extra_indices"))
         ]
-        return [secret for secret in found if secret]
+        addresses = [
+            secret
+            for decorator in decorators
+            if decorator.name in PYPI_NAMES
+            for name, constraint in self._mapping(decorator, "packages").items()
+            for secret in secrets_in(f"{name} {_text(constraint)}")
+        ]
+        return [*(secret for secret in found if secret), *addresses]
 
     def _place(self, decorator: WrittenDecorator, text: str) -> Place:
         # A requirement may hold an address with credentials.
-        shown = re.sub(r"://[^/@\s]+@", "://", text)
+        shown = re.sub(r"://[^/\s]*@", "://", text)
         return Place(owner=self.owner, text=f"@{decorator.name}({shown})")
 
     def _mapping(self, decorator: WrittenDecorator, key: str) -> Mapping[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mfenv.domain.artifact import Artifact
@@ -15,12 +16,15 @@ from mfenv.domain.resolved import CondaRecord, ResolvedEnvironment, ResolvedPack
 from mfenv.errors import ResolutionFailed
 from mfenv.formats.fields import Fields
 from mfenv.formats.lock_json import load_record
+from mfenv.io.secrets import with_credentials
 from mfenv.io.worker import Calls
 from mfenv.resolve.pypi import Provided
 
 OPERATIONS = {
     "solve": "mfenv.resolve.backends.rattler_worker:solve",
     "distributions": "mfenv.resolve.backends.rattler_worker:distributions",
+    "extras": "mfenv.resolve.backends.rattler_worker:extras",
+    "versions": "mfenv.resolve.backends.rattler_worker:versions",
 }
 """What the helper process must offer for this backend."""
 
@@ -54,15 +58,62 @@ class RattlerResolver:
 class RattlerDistributions:
     """Reads from conda packages which distributions they bring; see `mfenv.resolve.hybrid.Distributions`."""
 
-    def __init__(self, worker: Calls, *, cache: str, archives: str, secret_urls: dict[str, str] | None = None) -> None:
-        """Use `worker`, which offers `OPERATIONS`; keep answers in `cache`, look for files in `archives` first."""
+    def __init__(
+        self,
+        worker: Calls,
+        *,
+        cache: str,
+        archives: str,
+        repodata: str,
+        secret_urls: dict[str, str] | None = None,
+    ) -> None:
+        """Use `worker`, which offers `OPERATIONS`; keep answers in `cache`, look for files in `archives` first.
+
+        `repodata` is the folder of the channels' indexes.
+        """
         self._worker = worker
         self._cache = cache
+        self._repodata = repodata
         self._archives = archives
         self._secret_urls = secret_urls or {}
 
     def provided_by(self, packages: Sequence[ResolvedPackage]) -> tuple[Provided, ...]:
         """See `mfenv.resolve.hybrid.Distributions.provided_by`."""
+        found = self._worker.call("distributions", self._payload(packages))
+        return tuple(
+            Provided(name=name, version=version, conda_name=conda_name)
+            for conda_name, distributions in found.items()
+            for name, version in distributions
+        )
+
+    def with_extras(
+        self, packages: Sequence[ResolvedPackage], provided: Sequence[Provided], projects: Sequence[str]
+    ) -> tuple[Provided, ...]:
+        """See `mfenv.resolve.hybrid.Distributions.with_extras`."""
+        owners = {found.conda_name for found in provided if found.name in projects}
+        asked = [package for package in packages if package.record.name in owners]
+        needs = self._worker.call("extras", self._payload(asked) | {"projects": list(projects)})
+        return tuple(
+            replace(found, extra_requirements=tuple(needs.get(found.name, ()))) if found.name in projects else found
+            for found in provided
+        )
+
+    def versions(
+        self, request: ResolutionRequest, specs: Sequence[MatchSpec], beside: Sequence[ResolvedPackage]
+    ) -> Mapping[str, Sequence[str]]:
+        """See `mfenv.resolve.hybrid.Distributions.versions`."""
+        asked = payload(request, cache=self._repodata, secret_urls=self._secret_urls)
+        fixed: list[Json] = [
+            {"name": package.record.name, "version": package.record.version, "build": package.record.build}
+            for package in beside
+            if package.record.name in {"python", "python_abi"}
+        ]
+        found: dict[str, list[str]] = self._worker.call(
+            "versions", asked | {"specs": [_spec(wanted, self._secret_urls) for wanted in specs], "beside": fixed}
+        )
+        return found
+
+    def _payload(self, packages: Sequence[ResolvedPackage]) -> dict[str, Json]:
         asked: list[Json] = [
             {
                 "name": package.record.name,
@@ -75,18 +126,7 @@ class RattlerDistributions:
             if _may_hold_python(package.record)
         ]
         secrets: dict[str, Json] = dict(self._secret_urls)
-        payload: dict[str, Json] = {
-            "packages": asked,
-            "cache": self._cache,
-            "archives": self._archives,
-            "secret_urls": secrets,
-        }
-        found = self._worker.call("distributions", payload)
-        return tuple(
-            Provided(name=name, version=version, conda_name=conda_name)
-            for conda_name, distributions in found.items()
-            for name, version in distributions
-        )
+        return {"packages": asked, "cache": self._cache, "archives": self._archives, "secret_urls": secrets}
 
 
 def _may_hold_python(record: CondaRecord) -> bool:
@@ -100,7 +140,7 @@ def payload(request: ResolutionRequest, *, cache: str, secret_urls: dict[str, st
     return {
         "cache": cache,
         "platform": request.target.platform.value,
-        "channels": [secret_urls.get(str(channel), str(channel)) for channel in spec.channels],
+        "channels": [with_credentials(str(channel), secret_urls) for channel in spec.channels],
         "specs": [_spec(wanted, secret_urls) for wanted in spec.match_specs],
         "virtual_packages": [
             [package.name, package.version, package.build] for package in request.target.virtual_packages
@@ -117,7 +157,7 @@ def _spec(wanted: MatchSpec, secret_urls: dict[str, str]) -> Json:
         "name": wanted.name,
         "version": wanted.version,
         "build": wanted.build,
-        "channel": secret_urls.get(channel, channel) if channel else None,
+        "channel": with_credentials(channel, secret_urls) if channel else None,
     }
 
 

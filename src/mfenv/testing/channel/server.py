@@ -49,14 +49,15 @@ class Credentials:
 class Fault:
     """What goes wrong with requests for the paths that match ``path``, a pattern such as ``*.conda``.
 
-    ``status`` is answered in place of the file. ``keep`` bytes of the body are sent and the connection
-    is closed, though the headers promise all of it. ``corrupt`` sends as many bytes as promised, but not
-    the right ones. ``delay`` is waited before an answer, in seconds. The fault happens ``times`` times,
-    or always.
+    ``status`` is answered in place of the file, with ``location`` as the place to look instead. ``keep``
+    bytes of the body are sent and the connection is closed, though the headers promise all of it.
+    ``corrupt`` sends as many bytes as promised, but not the right ones. ``delay`` is waited before an
+    answer, in seconds. The fault happens ``times`` times, or always.
     """
 
     path: str
     status: int | None = None
+    location: str = ""
     keep: int | None = None
     corrupt: bool = False
     delay: float = 0.0
@@ -256,9 +257,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(path, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'Basic realm="channel"'})
             return
         if fault and fault.status is not None:
-            self._refuse(path, fault.status, {})
+            self._refuse(path, fault.status, {"Location": fault.location} if fault.location else {})
             return
         file = (owner.root / path.lstrip("/")).resolve()
+        if file.is_dir():
+            file /= "index.html"
         if not file.is_relative_to(owner.root) or not file.is_file():
             self._refuse(path, HTTPStatus.NOT_FOUND, {})
             return
