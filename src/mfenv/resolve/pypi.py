@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from mfenv.domain.platform import Target
 from mfenv.domain.requirement import Requirement
 from mfenv.domain.resolved import ResolvedPypiPackage
 from mfenv.domain.spec import SolveOptions
+from mfenv.errors import ResolutionFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,8 @@ class Provided:
     """The project's name in the normal form of PEP 503."""
     version: str
     conda_name: str
+    extra_requirements: tuple[str, ...] | None = None
+    """What its extras need, as its metadata has it (``Requires-Dist``); None: not looked up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,36 @@ class PypiRequest:
     """Whether wheels can be built for the target here."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """Who, among the PyPI packages, needs which versions of something."""
+
+    project: str
+    specifier: str
+    """Empty when it is not known which versions."""
+    by: str = ""
+    """The project that needs it; empty for the user."""
+    through: str = ""
+    """The requested package that brought `by`, when that is another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferred:
+    """What a PyPI resolver would take, were it free to."""
+
+    versions: Mapping[str, str]
+    needed_by: Mapping[str, tuple[str, ...]]
+    """Project to the projects that need it; requested ones are there under themselves too."""
+
+
+class UnknownExtrasError(ResolutionFailed):
+    """Somebody needs extras of provided distributions, whose `extra_requirements` are not known yet."""
+
+    def __init__(self, projects: Sequence[str]) -> None:
+        """Name the distributions."""
+        super().__init__(f"extras of {', '.join(projects)} are needed", packages=projects)
+
+
 class PypiResolver(Protocol):
     """Finds PyPI packages for a target that need not be this machine.
 
@@ -51,13 +84,20 @@ class PypiResolver(Protocol):
         ...
 
     def resolve(self, request: PypiRequest) -> tuple[ResolvedPypiPackage, ...]:
-        """Return what has to be installed besides what is provided. Raises `ResolutionFailed`."""
+        """Return what has to be installed besides what is provided.
+
+        Raises `UnknownExtrasError` when it has to know extras of what is provided, else `ResolutionFailed`.
+        """
         ...
 
-    def prefer(self, request: PypiRequest) -> Mapping[str, str]:
-        """Return project to version when what is provided is only preferred, and may be left for another version.
+    def prefer(self, request: PypiRequest, candidates: Mapping[str, Sequence[str]] | None = None) -> Preferred:
+        """Return what it would take when what is provided is only preferred.
 
-        Used after `resolve` failed, to learn what the PyPI side would need instead. Raises `ResolutionFailed` when
-        the PyPI side alone has no answer.
+        A project among `candidates` can have these versions and no others. Used after `resolve` failed, to learn what
+        the PyPI side would need instead. Raises `ResolutionFailed` when there is no answer.
         """
+        ...
+
+    def demands(self, failure: ResolutionFailed, request: PypiRequest) -> tuple[Demand, ...]:
+        """Return what `failure`, which came of `request`, tells of who needs what of the provided distributions."""
         ...

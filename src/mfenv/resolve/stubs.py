@@ -7,11 +7,13 @@ of the binary distribution format (PEP 427); no library writes wheels without bu
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mfenv.resolve.pypi import Provided
+from mfenv.resolve.versions import normal_version
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
@@ -21,23 +23,29 @@ def write_stubs(provided: Iterable[Provided], folder: Path) -> list[str]:
 
     A version that PyPI's rules do not allow (PEP 440) gets none: no resolver could take it.
     """
-    from packaging.version import InvalidVersion, Version
-
     constraints = []
     for distribution in provided:
-        try:
-            version = str(Version(distribution.version))
-        except InvalidVersion:
-            continue
-        constraints.append(f"{distribution.name} @ {_write(distribution.name, version, folder).as_uri()}")
+        if version := normal_version(distribution.version):
+            stub = _write(distribution.name, version, folder, distribution.extra_requirements or ())
+            constraints.append(f"{distribution.name} @ {stub.as_uri()}")
     return constraints
 
 
-def _write(name: str, version: str, folder: Path) -> Path:
+def write_index(candidates: Mapping[str, Sequence[str]], folder: Path) -> None:
+    """Make `folder` a package index (PEP 503) that has stubs of each project in all versions given."""
+    for name, versions in candidates.items():
+        page = folder / name
+        page.mkdir(parents=True)
+        stubs = [_write(name, version, page, ()).name for version in versions]
+        links = "".join(f'<a href="{stub}">{stub}</a>\n' for stub in stubs)
+        (page / "index.html").write_text(f"<!DOCTYPE html><html><body>\n{links}</body></html>\n")
+
+
+def _write(name: str, version: str, folder: Path, requirements: Sequence[str]) -> Path:
     stem = f"{name.replace('-', '_')}-{version}"
     path = folder / f"{stem}-py3-none-any.whl"
     members = {
-        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{_extras(requirements)}",
         "WHEEL": "Wheel-Version: 1.0\nGenerator: mfenv\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         "RECORD": "",
     }
@@ -45,3 +53,12 @@ def _write(name: str, version: str, folder: Path) -> Path:
         for member, content in members.items():
             wheel.writestr(zipfile.ZipInfo(f"{stem}.dist-info/{member}", date_time=_LONG_AGO), content)
     return path
+
+
+def _extras(requirements: Sequence[str]) -> str:
+    """Return the lines of METADATA for what extras need; what is needed in any case is conda's business."""
+    extras = sorted({extra for text in requirements for extra in re.findall(r"extra\s*==\s*['\"]([^'\"]+)['\"]", text)})
+    needed = [text for text in requirements if "extra" in text.partition(";")[2]]
+    return "".join(
+        [*(f"Provides-Extra: {extra}\n" for extra in extras), *(f"Requires-Dist: {text}\n" for text in needed)]
+    )

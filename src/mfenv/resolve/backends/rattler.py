@@ -16,7 +16,7 @@ from mfenv.domain.resolved import CondaRecord, ResolvedEnvironment, ResolvedPack
 from mfenv.errors import ResolutionFailed
 from mfenv.formats.fields import Fields
 from mfenv.formats.lock_json import load_record
-from mfenv.io.secrets import with_credentials
+from mfenv.io.secrets import with_token
 from mfenv.io.worker import Calls
 from mfenv.resolve.pypi import Provided
 
@@ -140,7 +140,7 @@ def payload(request: ResolutionRequest, *, cache: str, secret_urls: dict[str, st
     return {
         "cache": cache,
         "platform": request.target.platform.value,
-        "channels": [with_credentials(str(channel), secret_urls) for channel in spec.channels],
+        "channels": [with_token(str(channel), secret_urls) for channel in spec.channels],
         "specs": [_spec(wanted, secret_urls) for wanted in spec.match_specs],
         "virtual_packages": [
             [package.name, package.version, package.build] for package in request.target.virtual_packages
@@ -148,6 +148,7 @@ def payload(request: ResolutionRequest, *, cache: str, secret_urls: dict[str, st
         "constraints": [_spec(wanted, secret_urls) for wanted in request.constraints],
         "channel_priority": spec.options.channel_priority.value,
         "exclude_newer": spec.options.exclude_newer,
+        "secret_urls": dict(secret_urls),
     }
 
 
@@ -157,7 +158,7 @@ def _spec(wanted: MatchSpec, secret_urls: dict[str, str]) -> Json:
         "name": wanted.name,
         "version": wanted.version,
         "build": wanted.build,
-        "channel": with_credentials(channel, secret_urls) if channel else None,
+        "channel": with_token(channel, secret_urls) if channel else None,
     }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import difflib
+import email
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,14 @@ from rattler import (
     Version,
 )
 from rattler.exceptions import GatewayError, InvalidMatchSpecError, InvalidUrlError, SolverError
+from rattler.networking.middleware import (
+    AddHeadersMiddleware,
+    AuthenticationMiddleware,
+    GCSMiddleware,
+    OciMiddleware,
+    RetryMiddleware,
+    S3Middleware,
+)
 from rattler.package.build_string import BuildString
 from rattler.package_streaming import PackageArchive
 from rattler.repo_data import PackageRecord
@@ -35,7 +44,7 @@ from mfenv.domain.cutoff import parse_cutoff
 from mfenv.domain.digest import Json
 from mfenv.errors import InvalidSpec, ResolutionFailed
 from mfenv.io.files import write_atomically
-from mfenv.io.secrets import with_credentials, without_secrets
+from mfenv.io.secrets import headers_for, tokens_in, with_credentials, without_secrets
 from mfenv.io.worker_main import Emit
 
 _TIME_LIMIT = datetime.timedelta(minutes=10)
@@ -44,12 +53,33 @@ _OTHER_PLATFORMS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64"
 _gateways: dict[str, Gateway] = {}
 
 
-def _gateway(cache: str) -> Gateway:
+def _gateway(payload: Mapping[str, Any]) -> Gateway:
     """Return the gateway for a cache folder: one for all solves, so that repodata is read once."""
+    cache: str = payload["cache"]
     if cache not in _gateways:
-        # Only a client that is passed honours netrc, RATTLER_AUTH_FILE and the auth stores.
-        _gateways[cache] = Gateway(cache_dir=cache, client=Client.default_client())  # type: ignore[arg-type]
+        # Only a client that is passed honours netrc, RATTLER_AUTH_FILE and the auth stores. Credentials are headers
+        # here: the cache of py-rattler 0.28 keeps the URLs that it has asked for, as they are.
+        client = Client(
+            [
+                RetryMiddleware(3),
+                AddHeadersMiddleware(headers_for(payload["secret_urls"])),
+                AuthenticationMiddleware(),
+                OciMiddleware(),
+                GCSMiddleware(),
+                S3Middleware(),
+            ]
+        )
+        _gateways[cache] = Gateway(cache_dir=cache, client=client)  # type: ignore[arg-type]
     return _gateways[cache]
+
+
+def _forget_tokens(payload: Mapping[str, Any]) -> None:
+    """Take away what of the cache holds a token: one in a channel's path cannot be a header."""
+    tokens = [token.encode() for token in tokens_in(payload["secret_urls"].values())]
+    for path in Path(payload["cache"]).glob("*") if tokens else ():
+        with contextlib.suppress(OSError):
+            if path.is_file() and any(token in path.read_bytes() for token in tokens):
+                path.unlink()
 
 
 async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
@@ -58,7 +88,7 @@ async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     The answer is ``{"version", "packages"}``, or ``{"unsolvable"}`` with what is known of the reason.
     Raises `ResolutionFailed` when a channel cannot be read, `InvalidSpec` when a spec cannot.
     """
-    gateway = _gateway(payload["cache"])
+    gateway = _gateway(payload)
     channels = [Channel(text) for text in payload["channels"]]
     specs = [_match_spec(wanted) for wanted in payload["specs"]]
     constraints = [_match_spec(wanted) for wanted in payload["constraints"]]
@@ -79,7 +109,9 @@ async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     except SolverError as error:
         return {"unsolvable": await _explain(gateway, channels, payload, specs, str(error))}
     except (GatewayError, InvalidUrlError) as error:
-        raise _unreadable(payload["channels"], str(error)) from error
+        raise _unreadable(payload["channels"], without_secrets(str(error), payload["secret_urls"])) from error
+    finally:
+        _forget_tokens(payload)
     ordered = PackageRecord.sort_topologically(list(records))
     by_name = {record.name.normalized: record for record in records}
     return {
@@ -263,7 +295,81 @@ def _distribution(stem: str, conda_version: str) -> Json:
     return [re.sub(r"[-_.]+", "-", name).lower(), version]
 
 
+async def extras(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+    """Tell what the distributions ``projects`` in conda packages require (``Requires-Dist``), by project.
+
+    Raises `ResolutionFailed` when a package cannot be read.
+    """
+    client = Client.default_client()
+    found: dict[str, Json] = {}
+    for package in payload["packages"]:
+        paths = await _paths_in(client, package, payload)
+        wanted = {}
+        for path in paths:
+            stem = _DISTRIBUTION.search(path)
+            project = re.sub(r"[-_.]+", "-", stem["stem"].partition("-")[0]).lower() if stem else ""
+            if project in payload["projects"] and path.endswith((".dist-info/METADATA", ".egg-info/PKG-INFO")):
+                wanted[path] = project
+        members = await _members(client, package, payload, list(wanted)) if wanted else {}
+        for path, project in wanted.items():
+            message = email.message_from_bytes(members.get(path) or b"")
+            found[project] = [str(text) for text in message.get_all("Requires-Dist") or ()]
+    return found
+
+
+async def versions(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+    """Tell which versions the channels have that match ``specs``: name to versions, newest first.
+
+    ``beside`` are packages that are settled, Python first of all; what cannot be installed beside them is left out.
+    """
+    channels = [Channel(text) for text in payload["channels"]]
+    specs = {wanted["name"]: _match_spec(wanted) for wanted in payload["specs"]}
+    beside = {settled["name"]: _settled(settled) for settled in payload["beside"]}
+    cutoff = _cutoff(payload["exclude_newer"])
+    subdirs = [payload["platform"], "noarch"]
+    rows = await _gateway(payload).query(list(channels), subdirs, list(specs), recursive=False)
+    found: dict[str, dict[str, Version]] = {name: {} for name in specs}
+    first: dict[str, str] = {}
+    for record in (record for row in rows for record in row):
+        name = record.name.normalized
+        if payload["channel_priority"] == "strict" and first.setdefault(name, record.channel) != record.channel:
+            continue
+        too_new = cutoff and record.timestamp and record.timestamp > cutoff
+        if name in specs and not too_new and specs[name].matches(record) and _fits(record, beside):
+            found[name][str(record.version)] = record.version
+    return {name: list(dict(sorted(seen.items(), key=_by_version, reverse=True))) for name, seen in found.items()}
+
+
+def _by_version(pair: tuple[str, Version]) -> Version:
+    return pair[1]
+
+
+def _settled(facts: Mapping[str, str]) -> PackageRecord:
+    return PackageRecord(
+        name=facts["name"],
+        version=facts["version"],
+        build=BuildString(facts["build"]),
+        build_number=0,
+        subdir="noarch",
+    )
+
+
+def _fits(record: RepoDataRecord, beside: Mapping[str, PackageRecord]) -> bool:
+    needed = ((text.split()[0], text) for text in record.depends)
+    return all(MatchSpec(text).matches(beside[name]) for name, text in needed if name in beside)
+
+
 async def _paths_in(client: Client, package: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str]:
+    members = await _members(client, package, payload, ["info/paths.json", "info/files"])
+    if content := members.get("info/paths.json"):
+        return [str(entry.get("_path", "")) for entry in json.loads(content).get("paths", [])]
+    return (members.get("info/files") or b"").decode(errors="replace").splitlines()
+
+
+async def _members(
+    client: Client, package: Mapping[str, Any], payload: Mapping[str, Any], names: list[str]
+) -> Mapping[str, bytes | None]:
+    """Read members of a package: from the file where it is here, else by range requests."""
     archived = Path(payload["archives"]) / (package["sha256"] or "") / package["file_name"]
     parts = urlsplit(package["url"])
     try:
@@ -273,13 +379,11 @@ async def _paths_in(client: Client, package: Mapping[str, Any], payload: Mapping
             archive = await PackageArchive.from_path(unquote(parts.path))
         else:
             archive = await PackageArchive.from_url(client, with_credentials(package["url"], payload["secret_urls"]))
-        members = await archive.read_files(["info/paths.json", "info/files"])
+        members: Mapping[str, bytes | None] = await archive.read_files(names)
+        return members
     except Exception as error:
         raise ResolutionFailed(
             f"the package `{package['file_name']}` cannot be looked into, to see what it provides",
             hint="Check that its channel can be reached from here, and run again",
             output=without_secrets(str(error), payload["secret_urls"]),
         ) from error
-    if content := members.get("info/paths.json"):
-        return [str(entry.get("_path", "")) for entry in json.loads(content).get("paths", [])]
-    return (members.get("info/files") or b"").decode(errors="replace").splitlines()

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from mfenv.domain.cutoff import parse_cutoff
-from mfenv.domain.index import IndexSecret
 from mfenv.domain.platform import Platform, Target
+from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.requirement import Requirement
 from mfenv.domain.resolved import ResolvedPypiPackage
+from mfenv.domain.spec import IndexStrategy
 from mfenv.errors import ResolutionFailed, ToolNotFound
 from mfenv.formats import pylock_toml
 from mfenv.formats.pylock_toml import WheelChoice
 from mfenv.io.process import Completed, ProcessRunner
-from mfenv.resolve.pypi import PypiRequest
-from mfenv.resolve.stubs import write_stubs
+from mfenv.io.secrets import git_environment, with_credentials, without_secrets
+from mfenv.resolve.pypi import Demand, Preferred, PypiRequest, UnknownExtrasError
+from mfenv.resolve.stubs import write_index, write_stubs
+from mfenv.resolve.versions import admits
 
 _TIME_LIMIT = 600.0
 # The glibc versions that uv 0.13 has a platform for, newest first.
@@ -38,7 +43,15 @@ _MANYLINUX = (
     (2, 28),
     (2, 17),
 )
-_PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;#]+)", re.MULTILINE)
+# A line of uv's answer: ``idna==3.4 ; marker  # via -r requirements.in, requests``.
+_ANSWER = re.compile(
+    r"^(?P<name>[A-Za-z0-9._-]+)(\s@\s\S+|==(?P<version>[^\s;#]+))[^#\n]*(?:#\s*via\s(?P<via>.*))?$", re.MULTILINE
+)
+_NO_EXTRA = re.compile(r"The package `(?P<name>[^`\s@=]+)[^`]*` does not have an extra named")
+_DEPENDS = re.compile(
+    r"(?P<by>[A-Za-z0-9][\w.-]*)(?:\[[^\]\s]*\])?(?:[<>=!~]\S*)? depends? on "
+    r"(?P<name>[A-Za-z0-9][\w-]*(?:\.[\w-]+)*)(?:\[[^\]\s]*\])?(?P<specifier>[<>=!~]+[^\s,]+(?:,[<>=!~]+[^\s,]+)*)"
+)
 
 
 def find_uv() -> str:
@@ -67,25 +80,46 @@ class UvResolver:
         runner: ProcessRunner,
         *,
         cache: Path,
-        secrets: Iterable[IndexSecret] = (),
+        secret_urls: Mapping[str, str] | None = None,
         find_links: Sequence[str] = (),
     ) -> None:
-        """Run uv with `runner`; keep its cache in `cache`; `secrets` are the indexes' URLs with credentials.
+        """Run uv with `runner`; keep its cache in `cache`; `secret_urls` has credentials: see `mfenv.io.secrets`.
 
         `find_links` are folders and pages of wheels beside the indexes.
         """
         self._runner = runner
         self._cache = cache
-        self._secrets = {secret.index: secret.secret_url for secret in secrets}
+        self._secret_urls = secret_urls or {}
         self._find_links = find_links
 
     def resolve(self, request: PypiRequest) -> tuple[ResolvedPypiPackage, ...]:
-        """See `mfenv.resolve.pypi.PypiResolver.resolve`."""
+        """See `mfenv.resolve.pypi.PypiResolver.resolve`.
+
+        For another platform, wheels alone are tried first: what would have to be built there seldom can be here.
+        """
+        if request.may_build:
+            return self._resolve(request)
+        try:
+            return self._resolve(request, "--no-build")
+        except UnknownExtrasError:
+            raise
+        except ResolutionFailed as without_builds:
+            try:
+                return self._resolve(request)
+            except UnknownExtrasError:
+                raise
+            except ResolutionFailed:
+                raise without_builds from None
+
+    def _resolve(self, request: PypiRequest, *more: str) -> tuple[ResolvedPypiPackage, ...]:
         with tempfile.TemporaryDirectory(prefix="mfenv-uv-") as name:
             folder = Path(name)
             (folder / "constraints.txt").write_text("\n".join(write_stubs(request.provided, folder)))
-            arguments = ["--format", "pylock.toml", "-o", "pylock.toml", "-c", "constraints.txt"]
-            self._compile(request, folder, arguments)
+            arguments = ["--format", "pylock.toml", "-o", "pylock.toml", "-c", "constraints.txt", *more]
+            done = self._compile(request, folder, arguments)
+            unknown = {provided.name for provided in request.provided if provided.extra_requirements is None}
+            if asked := sorted({match["name"] for match in _NO_EXTRA.finditer(done.errors)} & unknown):
+                raise UnknownExtrasError(asked)
             choice = WheelChoice(tags=wheel_tags(request.target, request.python))
             found = pylock_toml.load((folder / "pylock.toml").read_bytes(), choice)
             stubs = folder.as_uri()
@@ -93,45 +127,102 @@ class UvResolver:
                 package for package in found if not (package.wheel and package.wheel.url.startswith(f"{stubs}/"))
             )
 
-    def prefer(self, request: PypiRequest) -> Mapping[str, str]:
-        """See `mfenv.resolve.pypi.PypiResolver.prefer`: uv prefers the versions it finds in its output file."""
+    def prefer(self, request: PypiRequest, candidates: Mapping[str, Sequence[str]] | None = None) -> Preferred:
+        """See `mfenv.resolve.pypi.PypiResolver.prefer`.
+
+        uv prefers the versions it finds in its output file. Candidates are an index before all others, and only the
+        first index that has a project is asked for it, whatever the strategy is otherwise.
+        """
         with tempfile.TemporaryDirectory(prefix="mfenv-uv-") as name:
             folder = Path(name)
             preferred = "".join(f"{found.name}=={found.version}\n" for found in request.provided)
             (folder / "out.txt").write_text(preferred)
-            self._compile(request, folder, ["-o", "out.txt", "--no-annotate"])
-            text = (folder / "out.txt").read_text()
-            return {match["name"].lower(): match["version"] for match in _PINNED.finditer(text)}
+            arguments = ["-o", "out.txt", "--annotation-style", "line"]
+            if candidates:
+                write_index(candidates, folder / "candidates")
+                # Stubs have no date of upload.
+                arguments += [text for name in candidates for text in ("--exclude-newer-package", f"{name}=false")]
+                options = replace(request.options, index_strategy=IndexStrategy.FIRST_INDEX)
+                request = replace(request, options=options)
+                self._compile(request, folder, arguments, first=folder / "candidates")
+            else:
+                # Also what no index has counts as there.
+                write_stubs(request.provided, folder)
+                self._compile(request, folder, arguments, links=folder)
+            return preferred_in((folder / "out.txt").read_text())
 
-    def _compile(self, request: PypiRequest, folder: Path, arguments: list[str]) -> None:
-        (folder / "requirements.in").write_text("".join(f"{_line(wanted)}\n" for wanted in request.requirements))
+    def demands(self, failure: ResolutionFailed, request: PypiRequest) -> tuple[Demand, ...]:
+        """See `mfenv.resolve.pypi.PypiResolver.demands`: read from uv's sentences."""
+        return demands_in(failure.output, request)
+
+    def _compile(
+        self,
+        request: PypiRequest,
+        folder: Path,
+        arguments: list[str],
+        *,
+        first: Path | None = None,
+        links: Path | None = None,
+    ) -> Completed:
+        """Run uv; `first` is a folder that is the index before all others, `links` one of wheels beside them."""
+        (folder / "requirements.in").write_text(
+            "".join(f"{_line(wanted, self._secret_urls)}\n" for wanted in request.requirements)
+        )
         command = [find_uv(), *compile_arguments(request), *arguments, "requirements.in"]
-        done = self._runner.run(command, environment=self._environment(request), folder=folder, timeout=_TIME_LIMIT)
+        environment = self._environment(request, first, links)
+        done = self._runner.run(command, environment=environment, folder=folder, timeout=_TIME_LIMIT)
         if done.code or done.timed_out:
-            raise failure(request, done, self._secrets.values())
+            raise failure(request, done, self._secret_urls)
+        return done
 
-    def _environment(self, request: PypiRequest) -> dict[str, str]:
+    def _environment(self, request: PypiRequest, first: Path | None, links: Path | None) -> dict[str, str]:
         """Return what uv is told by way of the environment: credentials, which others could see in its arguments."""
         environment = {"UV_CACHE_DIR": str(self._cache), "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
-        if request.indexes:
-            environment["UV_INDEX"] = " ".join(self._secrets.get(index, str(index)) for index in request.indexes)
+        environment |= git_environment(self._secret_urls)
+        indexes = [with_credentials(str(index), self._secret_urls) for index in request.indexes]
+        if first or indexes:
+            # The variable is set anew: what the user has in it comes behind.
+            users = os.environ.get("UV_INDEX", "").split()
+            environment["UV_INDEX"] = " ".join([*([first.as_uri()] if first else []), *indexes, *users])
         if index := request.default_index:
-            environment["UV_DEFAULT_INDEX"] = self._secrets.get(index, str(index))
-        if self._find_links:
-            environment["UV_FIND_LINKS"] = " ".join(self._find_links)
+            environment["UV_DEFAULT_INDEX"] = with_credentials(str(index), self._secret_urls)
+        if places := [*self._find_links, *([str(links)] if links else [])]:
+            environment["UV_FIND_LINKS"] = ",".join(places)
         if osx := request.target.version_of("__osx"):
             environment["MACOSX_DEPLOYMENT_TARGET"] = osx
         return environment
 
 
-def _line(requirement: Requirement) -> str:
-    return f"-e {requirement.url}" if requirement.is_editable else str(requirement)
+def _line(requirement: Requirement, secret_urls: Mapping[str, str]) -> str:
+    if requirement.is_editable:
+        return f"-e {requirement.url}"
+    # git gets its credentials elsewhere: uv would write them among its arguments.
+    return str(replace(requirement, url=with_credentials(requirement.url, secret_urls)))
+
+
+def build_environment(
+    request: ResolutionRequest, secret_urls: Mapping[str, str], find_links: Sequence[str]
+) -> dict[str, str]:
+    """Return what ``uv build`` is told, so that what a build needs comes from where the packages come from."""
+    spec = request.spec
+    environment = {"UV_INDEX_STRATEGY": spec.options.index_strategy.value}
+    if spec.indexes:
+        indexes = [with_credentials(str(index), secret_urls) for index in spec.indexes]
+        environment["UV_INDEX"] = " ".join([*indexes, *os.environ.get("UV_INDEX", "").split()])
+    if spec.default_index:
+        environment["UV_DEFAULT_INDEX"] = with_credentials(str(spec.default_index), secret_urls)
+    if find_links:
+        environment["UV_FIND_LINKS"] = " ".join(find_links)
+    if spec.options.exclude_newer:
+        moment = parse_cutoff(spec.options.exclude_newer, now=datetime.now(timezone.utc))
+        environment["UV_EXCLUDE_NEWER"] = moment.isoformat()
+    return environment
 
 
 def compile_arguments(request: PypiRequest) -> list[str]:
     """Return the arguments of uv that follow from the request alone."""
     arguments = [
-        *("pip", "compile", "--quiet", "--no-header", "--no-python-downloads"),
+        *("pip", "compile", "--no-header", "--no-python-downloads"),
         *("--python", sys.executable, "--python-version", request.python),
         *("--python-platform", platform_name(request.target)),
         *("--index-strategy", request.options.index_strategy.value),
@@ -142,9 +233,30 @@ def compile_arguments(request: PypiRequest) -> list[str]:
         arguments += ["--exclude-newer", moment.isoformat()]
     if backend := torch_backend(request.target):
         arguments += ["--torch-backend", backend]
-    if not request.may_build:
-        arguments.append("--no-build")
     return arguments
+
+
+def preferred_in(text: str) -> Preferred:
+    """Read an answer of uv's with annotations, each on the line it belongs to."""
+    versions, needed_by = {}, {}
+    for match in _ANSWER.finditer(text):
+        name = match["name"].lower()
+        via = [part.strip() for part in (match["via"] or "").split(",")]
+        versions[name] = match["version"] or ""
+        needed_by[name] = tuple(name if part.startswith("-") else part for part in via if part)
+    return Preferred(versions=versions, needed_by=needed_by)
+
+
+def demands_in(text: str, request: PypiRequest) -> tuple[Demand, ...]:
+    """Read from uv's explanation who needs versions of provided distributions other than those that are provided."""
+    provided = {found.name: found.version for found in request.provided}
+    found = {}
+    for match in _DEPENDS.finditer(" ".join(text.split())):
+        name, specifier = match["name"].lower(), match["specifier"].rstrip(".")
+        if name in provided and not admits(specifier, provided[name]):
+            demand = Demand(project=name, specifier=specifier, by=match["by"].lower())
+            found[demand.project, demand.by] = demand
+    return tuple(found.values())
 
 
 # CUDA versions that uv 0.13 knows an index of PyTorch's for, newest first.
@@ -224,11 +336,9 @@ def _two(version: str) -> tuple[int, int]:
     return (parts[0], parts[1] if len(parts) > 1 else 0)
 
 
-def failure(request: PypiRequest, done: Completed, secret_urls: Iterable[str]) -> ResolutionFailed:
+def failure(request: PypiRequest, done: Completed, secret_urls: Mapping[str, str]) -> ResolutionFailed:
     """Say in words why uv found nothing; its own text, without credentials, is kept below."""
-    text = done.errors
-    for secret in secret_urls:
-        text = text.replace(secret, "***")
+    text = without_secrets(done.errors, secret_urls)
     blamed = [wanted.name for wanted in request.requirements if re.search(rf"\b{re.escape(wanted.name)}\b", text)]
     if done.timed_out:
         message = f"uv did not find an answer within {_TIME_LIMIT:.0f} seconds"
