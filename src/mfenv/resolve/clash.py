@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from mfenv.domain.channel import without_credentials
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedEnvironment
 from mfenv.errors import ResolutionFailed
@@ -21,12 +22,12 @@ def clash(
     preferred: Preferred,
     versions: Mapping[str, Sequence[str]],
     demands: Sequence[Demand],
-    failure: ResolutionFailed,
+    output: str,
 ) -> ResolutionFailed:
     """Make the error.
 
     `base` is conda's answer without PyPI's word and `preferred` PyPI's without conda's; `versions` are all that the
-    channels have, by conda's names; `demands` is what is known of who needs what; `failure` has the tool's own words.
+    channels have, by conda's names; `demands` is what is known of who needs what; `output` has the tools' own words.
     """
     sentences: dict[str, None] = {}
     blamed: dict[str, None] = {}
@@ -41,9 +42,36 @@ def clash(
     return ResolutionFailed(
         "; ".join(sentences) or "the PyPI packages do not fit what conda provides",
         hint="Loosen one of the two sides, or take that package and those who need it from the same side",
-        output=failure.output,
+        output=output,
         packages=blamed,
     )
+
+
+def refuse_addresses(asked: PypiRequest) -> None:
+    """Refuse a distribution that is asked for from an address of its own and that conda provides as well."""
+    provided = {found.name: found for found in asked.provided}
+    for wanted in asked.requirements:
+        if wanted.url and not wanted.marker and (found := provided.get(wanted.name)):
+            raise ResolutionFailed(
+                f"`{wanted.name}` is asked for from an address, `{without_credentials(wanted.url)}`, "
+                f"but conda's packages need or are `{found.conda_name}`, which provides {found.version}",
+                hint="Take it, and the packages that need it, from the same side",
+                packages=[wanted.name, found.conda_name],
+            )
+
+
+def unreadable(asked: PypiRequest, failure: ResolutionFailed) -> ResolutionFailed | None:
+    """Return the error for a distribution whose version, in conda's way of counting, PyPI's rules cannot read."""
+    for found in asked.provided:
+        if normal_version(found.version) is None and f"{found.name} was not found" in failure.output:
+            return ResolutionFailed(
+                f"`{found.name}` is needed from PyPI, and conda provides it as version `{found.version}`, "
+                "which is not a version by PyPI's rules (PEP 440)",
+                hint="Take the packages that need it from conda",
+                output=failure.output,
+                packages=[found.name, found.conda_name],
+            )
+    return None
 
 
 def _demands_on(

@@ -18,7 +18,7 @@ from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPackage
 from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import InvalidSpec, ResolutionFailed
 from mfenv.resolve.base import Resolver
-from mfenv.resolve.clash import clash
+from mfenv.resolve.clash import clash, refuse_addresses, unreadable
 from mfenv.resolve.pypi import Provided, PypiRequest, PypiResolver, UnknownExtrasError
 from mfenv.resolve.versions import normal_version
 
@@ -82,11 +82,13 @@ class HybridResolver:
     def _agree(self, request: ResolutionRequest, base: ResolvedEnvironment) -> ResolvedEnvironment:
         """Join PyPI's answer to `base`, or to what conda answers with PyPI's wishes."""
         asked = self._asked(request, base)
+        refuse_addresses(asked)
         try:
             return self._joined(asked, base)
         except ResolutionFailed as failure:
             first = failure
         latest, candidates, wishes = asked, self._candidates(request, asked, base), dict[str, str]()
+        refused: _CondaRefusesError | None = None
         for _ in range(_ROUNDS):
             found = self._wishes(latest, candidates)
             if not found or wishes.items() >= found.items():
@@ -97,12 +99,13 @@ class HybridResolver:
                 latest = self._asked(request, base)
                 return self._joined(latest, base)
             except _CondaRefusesError as refusal:
+                refused = refused or refusal
                 candidates = _without(candidates, refusal.wishes)
                 wishes = {}
             except ResolutionFailed:
                 wishes = tried
                 candidates = {**self._candidates(request, latest, base), **candidates}
-        raise self._explained(request, asked, first)
+        raise self._explained(request, asked, first, refused)
 
     def _joined(self, asked: PypiRequest, base: ResolvedEnvironment) -> ResolvedEnvironment:
         try:
@@ -161,7 +164,7 @@ class HybridResolver:
             refused = [name for name, spec in specs.items() if not self._grants(request, spec)]
             # Each can be had, but not all: another version of the first may change that.
             refused = refused or list(specs)[:1]
-            raise _CondaRefusesError({name: wishes[name] for name in refused}) from failure
+            raise _CondaRefusesError({name: wishes[name] for name in refused}, failure.output) from failure
 
     def _grants(self, request: ResolutionRequest, spec: MatchSpec) -> bool:
         try:
@@ -180,24 +183,35 @@ class HybridResolver:
             if minor != chosen:
                 yield MatchSpec(name="python", version=f"{minor}.*")
 
-    def _explained(self, request: ResolutionRequest, asked: PypiRequest, failure: ResolutionFailed) -> ResolutionFailed:
-        """Say who needs what on both sides; or that PyPI has no answer even without conda's word."""
+    def _explained(
+        self,
+        request: ResolutionRequest,
+        asked: PypiRequest,
+        failure: ResolutionFailed,
+        refused: _CondaRefusesError | None,
+    ) -> ResolutionFailed:
+        """Say who needs what on both sides, or that PyPI has no answer even without conda's word.
+
+        `refused` is what conda said to the first wish that it did not grant.
+        """
         if not asked.provided:
             return failure
         try:
             preferred = self.pypi.prefer(asked)
         except ResolutionFailed as alone:
-            return alone
+            return unreadable(asked, alone) or alone
         base = self.conda.resolve(request)
         versions = self.distributions.versions(
             request, [MatchSpec(name=provided.conda_name) for provided in asked.provided], base.packages
         )
-        return clash(request, asked, base, preferred, versions, self.pypi.demands(failure, asked), failure)
+        demands = self.pypi.demands(failure, asked)
+        output = "\n".join(text for text in (failure.output, refused.output if refused else "") if text)
+        return clash(request, asked, base, preferred, versions, demands, output)
 
 
 class _CondaRefusesError(ResolutionFailed):
-    def __init__(self, wishes: Mapping[str, str]) -> None:
-        super().__init__("conda refuses", packages=wishes)
+    def __init__(self, wishes: Mapping[str, str], output: str) -> None:
+        super().__init__("conda refuses", output=output, packages=wishes)
         self.wishes = wishes
 
 

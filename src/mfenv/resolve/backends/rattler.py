@@ -220,7 +220,9 @@ def _hint_for_conflict(request: ResolutionRequest, text: str) -> str:
         if name in text:
             has = request.target.version_of(name)
             return meaning.format(has=f"this target has {name} {has}" if has else f"this target has no {name}")
-    if nowhere := _NOWHERE.findall(text):
+    asked = {spec.name for spec in request.spec.match_specs if spec.version != "*"}
+    # What the user's own constraint leaves nothing of counts as missing too, and is not.
+    if nowhere := [wanted for wanted in _NOWHERE.findall(text) if wanted.split()[0] not in asked]:
         named = " and ".join(f"`{wanted}`" for wanted in dict.fromkeys(nowhere))
         return (
             f"Nothing on the channels matches {named}: add the channel that has it to `channels`, "

@@ -25,7 +25,7 @@ from mfenv.io.process import Completed, ProcessRunner
 from mfenv.io.secrets import git_environment, with_credentials, without_secrets
 from mfenv.resolve.pypi import Demand, Preferred, PypiRequest, UnknownExtrasError
 from mfenv.resolve.stubs import write_index, write_stubs
-from mfenv.resolve.versions import admits
+from mfenv.resolve.versions import admits, normal_version
 
 _TIME_LIMIT = 600.0
 # The glibc versions that uv 0.13 has a platform for, newest first.
@@ -46,6 +46,9 @@ _MANYLINUX = (
 # A line of uv's answer: ``idna==3.4 ; marker  # via -r requirements.in, requests``.
 _ANSWER = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)(\s@\s\S+|==(?P<version>[^\s;#]+))[^#\n]*(?:#\s*via\s(?P<via>.*))?$", re.MULTILINE
+)
+_UNKNOWN = re.compile(
+    r"(?:Because|because|and) ([A-Za-z0-9._-]+) was not found in the (?:package registry|provided package)"
 )
 _NO_EXTRA = re.compile(r"The package `(?P<name>[^`\s@=]+)[^`]*` does not have an extra named")
 _DEPENDS = re.compile(
@@ -135,7 +138,8 @@ class UvResolver:
         """
         with tempfile.TemporaryDirectory(prefix="mfenv-uv-") as name:
             folder = Path(name)
-            preferred = "".join(f"{found.name}=={found.version}\n" for found in request.provided)
+            versions = {found.name: normal_version(found.version) for found in request.provided}
+            preferred = "".join(f"{name}=={version}\n" for name, version in versions.items() if version)
             (folder / "out.txt").write_text(preferred)
             arguments = ["-o", "out.txt", "--annotation-style", "line"]
             if candidates:
@@ -178,6 +182,8 @@ class UvResolver:
     def _environment(self, request: PypiRequest, first: Path | None, links: Path | None) -> dict[str, str]:
         """Return what uv is told by way of the environment: credentials, which others could see in its arguments."""
         environment = {"UV_CACHE_DIR": str(self._cache), "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+        # Sentences are looked for in what it says: it must not break them into lines.
+        environment["COLUMNS"] = "10000"
         environment |= git_environment(self._secret_urls)
         indexes = [with_credentials(str(index), self._secret_urls) for index in request.indexes]
         if first or indexes:
@@ -342,6 +348,12 @@ def failure(request: PypiRequest, done: Completed, secret_urls: Mapping[str, str
     blamed = [wanted.name for wanted in request.requirements if re.search(rf"\b{re.escape(wanted.name)}\b", text)]
     if done.timed_out:
         message = f"uv did not find an answer within {_TIME_LIMIT:.0f} seconds"
+    elif unknown := sorted(set(_UNKNOWN.findall(text))):
+        named = " and ".join(f"`{name}`" for name in unknown)
+        message = f"there is no package {named} on the package index"
+        blamed = sorted({*blamed, *unknown})
+    elif refused := _REFUSED.search(text):
+        message = f"a package index answers {refused[0]}"
     elif "No solution found" in text:
         message = f"the PyPI packages cannot be had together for {request.target.platform.value}"
     elif done.code == 1:
@@ -357,13 +369,20 @@ def _causes(text: str) -> str:
     return "\n".join(lines)
 
 
+_REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")
+
+
 def _hint(text: str) -> str:
+    if _REFUSED.search(text):
+        return "Check the credentials for that index: in its URL, in netrc, or in a keyring"
     hints = [line.removeprefix("hint:").strip() for line in text.splitlines() if line.startswith("hint:")]
     if hints:
         return " ".join(hints).replace(
             "use `--index-strategy unsafe-best-match`",
             "set METAFLOW_CONDA_PYPI_INDEX_STRATEGY to `unsafe-best-match`",
         )
-    if any(code in text for code in ("401", "403")):
-        return "Check the credentials for that index: in its URL, in netrc, or in a keyring"
+    if _UNKNOWN.search(text):
+        return "Check the spelling, add the index that has it to `extra_indices`, or ask for it with @conda"
+    if "does not satisfy Python" in text:
+        return "Ask for another Python with `python=`, or loosen one of the versions named above"
     return "Loosen one of the versions named above"
