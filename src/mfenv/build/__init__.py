@@ -1,0 +1,1 @@
+"""Wheels from what is not one yet: source archives, repositories, folders."""
