@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.pypi.conftest import ArgumentWatch, Canary, Private
 
 from mfenv.testing.channel import ChannelServer, Credentials
-from tests.pypi.conftest import ArgumentWatch, Canary, Private
 
 if TYPE_CHECKING:
     from tests.conftest import Flows
@@ -123,9 +123,7 @@ def surroundings(offline: Flows, tmp_path: Path) -> Flows:
     """Runs flows with an empty index behind the private one, all folders their own, and all that Metaflow can tell."""
     empty = tmp_path / "empty" / "simple"
     empty.mkdir(parents=True)
-    return offline.using(
-        local_path=tmp_path / "local", UV_DEFAULT_INDEX=empty.as_uri(), METAFLOW_DEBUG_CONDA="1"
-    )
+    return offline.using(local_path=tmp_path / "local", UV_DEFAULT_INDEX=empty.as_uri(), METAFLOW_DEBUG_CONDA="1")
 
 
 def found_in(canary: Canary, flows: Flows, *texts: str) -> list[str]:

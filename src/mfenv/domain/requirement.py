@@ -59,7 +59,7 @@ class Requirement:
         from packaging.requirements import Requirement as Parsed
         from packaging.utils import canonicalize_name
 
-        text = _USER_INFO.sub(_without_user_info, text)
+        text = without_user_info(text)
         try:
             parsed = Parsed(text)
         except InvalidRequirement as error:
@@ -96,8 +96,15 @@ class Requirement:
 _USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^/\s]*)@")
 
 
-def _without_user_info(found: re.Match[str]) -> str:
-    """Leave credentials out; the user of a secure shell (``git@``) is a part of the address, its password is not."""
+def without_user_info(text: str) -> str:
+    """Return `text` without the credentials of URLs in it.
+
+    The user of a secure shell (``git@``) is a part of the address; a password is not.
+    """
+    return _USER_INFO.sub(_kept_user, text)
+
+
+def _kept_user(found: re.Match[str]) -> str:
     user = found["user"].partition(":")[0]
     return f"{found['scheme']}://{user}@" if "ssh" in found["scheme"] and user else f"{found['scheme']}://"
 

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from mfenv.domain.artifact import Artifact
 from mfenv.domain.channel import without_credentials
+from mfenv.domain.requirement import without_user_info
 from mfenv.domain.resolved import BuildSource, ResolvedPypiPackage
 from mfenv.errors import LockError
 from mfenv.formats.fields import Fields
@@ -80,7 +81,7 @@ def _wheels(fields: Fields) -> Iterator[Artifact]:
 
 
 def _artifact(fields: Fields) -> Artifact:
-    url = fields.optional("url", str) or f"file://{fields.required('path', str)}"
+    url = fields.optional("url", str) or _file_url(fields.required("path", str))
     hashes: dict[str, Any] = fields.optional("hashes", dict) or {}
     return Artifact(
         file_name=unquote(urlsplit(url).path.rsplit("/", 1)[-1]),
@@ -95,13 +96,13 @@ def _source(fields: Fields) -> BuildSource | None:
     if vcs := _child(fields, "vcs"):
         kind = vcs.required("type", str)
         return BuildSource(
-            url=f"{kind}+{without_credentials(vcs.optional('url', str) or '')}",
+            url=f"{kind}+{without_user_info(vcs.optional('url', str) or '')}",
             commit=vcs.required("commit-id", str),
             subdirectory=vcs.optional("subdirectory", str),
         )
     if directory := _child(fields, "directory"):
         return BuildSource(
-            url=f"file://{directory.required('path', str)}",
+            url=_file_url(directory.required("path", str)),
             subdirectory=directory.optional("subdirectory", str),
             is_editable=bool(directory.optional("editable", bool)),
         )
@@ -112,6 +113,11 @@ def _source(fields: Fields) -> BuildSource | None:
                 url=artifact.url, sha256=artifact.sha256, subdirectory=archive.optional("subdirectory", str)
             )
     return None
+
+
+def _file_url(path: str) -> str:
+    # uv writes absolute paths for what is outside the lock's own folder.
+    return f"file://{quote(path)}"
 
 
 def _child(fields: Fields, key: str) -> Fields | None:
