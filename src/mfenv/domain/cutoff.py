@@ -31,7 +31,10 @@ def parse_cutoff(text: str, *, now: datetime) -> datetime:
     '2025-01-29T00:00:00+00:00'
     """
     if found := _AGO.fullmatch(text.strip().lower()):
-        return now - int(found["count"]) * _UNITS[found["unit"]]
+        try:
+            return now - int(found["count"]) * _UNITS[found["unit"]]
+        except OverflowError as error:
+            raise ValueError(f"`{text}` is before all dates") from error
     moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     if len(text.strip()) == len("2025-01-31"):
         moment += timedelta(days=1)

@@ -120,8 +120,9 @@ def _whole(name: str, body: str, relative_to: Path | None) -> str:
     if at:
         return f"{project.strip()} @ {_address(address.strip(), relative_to)}"
     if _BARE_VERSION.match(body):
-        return f"{name}=={body}"
-    return f"{name}{body}"
+        return f"{name}=={body.removeprefix('v')}"
+    # Without a space, a word would become a part of the name, and another project's.
+    return f"{name} {body}" if body[:1].isalnum() else f"{name}{body}"
 
 
 def _address(text: str, relative_to: Path | None) -> str:
