@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from mfenv.app.lock import Build, Measure, lock_of
 from mfenv.build.wheels import WheelBuilder
 from mfenv.domain.locked import LockedPypiPackage
+from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Platform, Target
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
-from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPypiPackage
+from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPackage, ResolvedPypiPackage
 from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import ResolutionFailed
 from mfenv.hydrate.service import Hydrator
 from mfenv.resolve.base import Resolver
+from mfenv.resolve.foreign import ForeignBuildError, with_conda
+
+
+class Versions(Protocol):
+    """Tells which versions channels have: see `mfenv.resolve.hybrid.Distributions.versions`."""
+
+    def __call__(
+        self, request: ResolutionRequest, specs: Sequence[MatchSpec], beside: Sequence[ResolvedPackage], /
+    ) -> Mapping[str, Sequence[str]]:
+        """Return the versions by name, newest first."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +39,7 @@ class Builds:
     resolver: Resolver
     hydrator: Hydrator
     measure: Measure
+    conda_versions: Versions
     host_target: Target
     wheel_builder: Callable[[ResolutionRequest, Callable[[str], Path]], WheelBuilder]
     """Makes a builder for a request, with what gives an interpreter of a version."""
@@ -39,7 +53,10 @@ class Builds:
             python = next(p.record.version for p in answer.packages if p.record.name == "python")
             if package.build is None:
                 raise _no_wheel(package, answer.platform)
-            return builder.build(package, python=python, platform=answer.platform, host=host)
+            try:
+                return builder.build(package, python=python, platform=answer.platform, host=host)
+            except ForeignBuildError as error:
+                raise with_conda(error, lambda specs: self.conda_versions(request, specs, ())) from error
 
         return build
 

@@ -12,6 +12,7 @@ from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPypiPackage
 from mfenv.errors import EnvironmentsError
 from mfenv.resolve.base import Resolver
+from mfenv.resolve.foreign import ForeignBuildError, joined
 from mfenv.resolve.service import resolve_all
 from mfenv.store.locks import LockStore
 
@@ -70,6 +71,7 @@ def lock_of(answer: ResolvedEnvironment, measure: Measure, build: Build) -> Lock
 
     What the index does not tell is found out by `measure`, all at once.
     """
+    built = _all_built((package for package in answer.pypi if package.wheel is None), build)
     conda = [package.artifact for package in answer.packages]
     # conda's indexes tell sizes; PyPI's may not, and need not.
     vague = [artifact for artifact in conda if _locked(artifact) is None or artifact.size is None]
@@ -87,10 +89,23 @@ def lock_of(answer: ResolvedEnvironment, measure: Measure, build: Build) -> Lock
         pypi=tuple(
             LockedPypiPackage(name=package.name, version=package.version, artifact=locked(package.wheel))
             if package.wheel
-            else build(package)
+            else built[package]
             for package in answer.pypi
         ),
     )
+
+
+def _all_built(packages: Iterable[ResolvedPypiPackage], build: Build) -> dict[ResolvedPypiPackage, LockedPypiPackage]:
+    """Build what has no wheel; what cannot be built for another platform is refused in one error."""
+    built, refused = {}, list[ForeignBuildError]()
+    for package in packages:
+        try:
+            built[package] = build(package)
+        except ForeignBuildError as error:
+            refused.append(error)
+    if refused:
+        raise joined(refused)
+    return built
 
 
 def _locked(artifact: Artifact) -> LockedArtifact | None:

@@ -108,14 +108,19 @@ class Wiring:
                 secret_urls=self._secret_urls,
                 find_links=self.settings.find_links,
             ),
-            distributions=RattlerDistributions(
-                self.worker,
-                cache=str(self.folders.distributions),
-                archives=str(self.folders.archives),
-                repodata=str(self.folders.repodata),
-                secret_urls=self._secret_urls,
-            ),
+            distributions=self.distributions,
             host=Platform.host(),
+        )
+
+    @cached_property
+    def distributions(self) -> RattlerDistributions:
+        """The reader of what conda packages bring."""
+        return RattlerDistributions(
+            self.worker,
+            cache=str(self.folders.distributions),
+            archives=str(self.folders.archives),
+            repodata=str(self.folders.repodata),
+            secret_urls=self._secret_urls,
         )
 
     @cached_property
@@ -125,6 +130,7 @@ class Wiring:
             resolver=self.resolver,
             hydrator=self.hydrator,
             measure=self.installer.measure,
+            conda_versions=self.distributions.versions,
             host_target=self.settings.target(Platform.host()),
             wheel_builder=self._wheel_builder,
         )

@@ -1,7 +1,7 @@
 """Build wheels with ``uv build``, in isolation, with the target's Python; each once, kept by what went in.
 
-Two commits of a branch, or two states of a folder, never share a wheel: the key of a wheel holds the commit, or the digest
-of the content.
+Two commits of a branch, or two states of a folder, never share a wheel: the key of a wheel holds the commit, or the
+digest of the content.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from mfenv.io.filelock import held
 from mfenv.io.files import sha256_of
 from mfenv.io.process import Completed, ProcessRunner
 from mfenv.io.secrets import git_environment, without_secrets
+from mfenv.resolve.foreign import ForeignBuildError
 
 _TIME_LIMIT = 1800.0
 # What a build leaves in a folder, or what has no part in one.
-_NOT_SOURCE = frozenset({".git", ".hg", ".svn", "__pycache__", ".venv", "venv", ".tox", ".nox", "build", "dist", ".eggs"})
+_NOT_SOURCE = frozenset(
+    {".git", ".hg", ".svn", "__pycache__", ".venv", "venv", ".tox", ".nox", "build", "dist", ".eggs"}
+)
 _NOT_SOURCE |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".metaflow", "node_modules"}
 
 
@@ -52,7 +55,9 @@ class WheelBuilder:
     time_limit: float = _TIME_LIMIT
     """Seconds for one build."""
 
-    def build(self, package: ResolvedPypiPackage, *, python: str, platform: Platform, host: Platform) -> LockedPypiPackage:
+    def build(
+        self, package: ResolvedPypiPackage, *, python: str, platform: Platform, host: Platform
+    ) -> LockedPypiPackage:
         """Return the wheel of `package` for that Python (``3.11.7``) and `platform`, built unless it is kept.
 
         Raises `ResolutionFailed` naming the package when the build fails, or when it gives a wheel for `host` alone
@@ -60,15 +65,16 @@ class WheelBuilder:
         """
         assert package.build is not None
         source = package.build
-        wheel = self._kept_or_built(package.name, source, python, host)
+        refusal = ForeignBuildError({package.name: ()}, platform)
+        try:
+            wheel = self._kept_or_built(package.name, source, python, host)
+        except ResolutionFailed as failure:
+            if platform is not host:
+                raise ForeignBuildError(refusal.wheels, platform, output=failure.output) from failure
+            raise
         name, version, is_pure = _parts(wheel.name)
         if platform is not host and not is_pure:
-            raise ResolutionFailed(
-                "Cannot resolve environment across architectures as it depends on local files or non-wheel packages: "
-                f"`{package.name}` has to be built, and is not pure Python",
-                hint=f"Resolve it on {platform.value}, or take `{package.name}` from conda if a channel has it",
-                packages=[package.name],
-            )
+            raise refusal
         return LockedPypiPackage(
             name=package.name or name,
             version=version,
@@ -198,7 +204,11 @@ def _folder_of(source: BuildSource) -> Path:
 
 
 def _origin(source: BuildSource) -> str:
-    parts = [source.url, f"@{source.commit}" if source.commit else "", f"#sha256={source.sha256}" if source.sha256 else ""]
+    parts = [
+        source.url,
+        f"@{source.commit}" if source.commit else "",
+        f"#sha256={source.sha256}" if source.sha256 else "",
+    ]
     return "".join(parts) + (f"#subdirectory={source.subdirectory}" if source.subdirectory else "")
 
 

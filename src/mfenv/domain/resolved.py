@@ -66,8 +66,6 @@ class ResolvedPypiPackage:
     """Empty when only the build will tell."""
     wheel: Artifact | None = None
     build: BuildSource | None = None
-    unfit_wheels: tuple[str, ...] = ()
-    """What wheels there are for, by their tags, when none fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

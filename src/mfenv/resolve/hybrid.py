@@ -19,6 +19,7 @@ from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import InvalidSpec, ResolutionFailed
 from mfenv.resolve.base import Resolver
 from mfenv.resolve.clash import clash, refuse_addresses, unreadable
+from mfenv.resolve.foreign import ForeignBuildError, with_conda
 from mfenv.resolve.pypi import Provided, PypiRequest, PypiResolver, UnknownExtrasError
 from mfenv.resolve.versions import normal_version
 
@@ -70,6 +71,8 @@ class HybridResolver:
         base = self.conda.resolve(request)
         try:
             return self._agree(request, base)
+        except ForeignBuildError as error:
+            raise with_conda(error, lambda specs: self.distributions.versions(request, specs, base.packages)) from error
         except ResolutionFailed:
             for python in self._other_pythons(request, base):
                 try:
@@ -85,6 +88,8 @@ class HybridResolver:
         refuse_addresses(asked)
         try:
             return self._joined(asked, base)
+        except ForeignBuildError:
+            raise
         except ResolutionFailed as failure:
             first = failure
         latest, candidates, wishes = asked, self._candidates(request, asked, base), dict[str, str]()

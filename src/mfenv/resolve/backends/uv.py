@@ -23,6 +23,7 @@ from mfenv.formats import pylock_toml
 from mfenv.formats.pylock_toml import WheelChoice
 from mfenv.io.process import Completed, ProcessRunner
 from mfenv.io.secrets import git_environment, with_credentials, without_secrets
+from mfenv.resolve.foreign import ForeignBuildError
 from mfenv.resolve.pypi import Demand, Preferred, PypiRequest, UnknownExtrasError
 from mfenv.resolve.stubs import write_index, write_stubs
 from mfenv.resolve.versions import admits, normal_version
@@ -50,6 +51,8 @@ _ANSWER = re.compile(
 _UNKNOWN = re.compile(
     r"(?:Because|because|and) ([A-Za-z0-9._-]+) was not found in the (?:package registry|provided package)"
 )
+_WHEELS_FOR = re.compile(r"Wheels are available for `(?P<name>[^`]+)`[^:]*: (?P<tags>`[^`]+`(?:, `[^`]+`)*)")
+_TAG = re.compile(r"`([^`]+)`")
 _NO_EXTRA = re.compile(r"The package `(?P<name>[^`\s@=]+)[^`]*` does not have an extra named")
 _DEPENDS = re.compile(
     r"(?P<by>[A-Za-z0-9][\w.-]*)(?:\[[^\]\s]*\])?(?:[<>=!~]\S*)? depends? on "
@@ -107,6 +110,13 @@ class UvResolver:
         except UnknownExtrasError:
             raise
         except ResolutionFailed as without_builds:
+            if wheels := {
+                found["name"]: _TAG.findall(found["tags"]) for found in _WHEELS_FOR.finditer(without_builds.hint or "")
+            }:
+                # Who publishes wheels by platform has something to compile.
+                raise ForeignBuildError(
+                    wheels, request.target.platform, output=without_builds.output
+                ) from without_builds
             try:
                 return self._resolve(request)
             except UnknownExtrasError:
@@ -218,7 +228,7 @@ def build_environment(
     if spec.default_index:
         environment["UV_DEFAULT_INDEX"] = with_credentials(str(spec.default_index), secret_urls)
     if find_links:
-        environment["UV_FIND_LINKS"] = " ".join(find_links)
+        environment["UV_FIND_LINKS"] = ",".join(find_links)
     if spec.options.exclude_newer:
         moment = parse_cutoff(spec.options.exclude_newer, now=datetime.now(timezone.utc))
         environment["UV_EXCLUDE_NEWER"] = moment.isoformat()
@@ -348,19 +358,28 @@ def failure(request: PypiRequest, done: Completed, secret_urls: Mapping[str, str
     blamed = [wanted.name for wanted in request.requirements if re.search(rf"\b{re.escape(wanted.name)}\b", text)]
     if done.timed_out:
         message = f"uv did not find an answer within {_TIME_LIMIT:.0f} seconds"
+    elif refused := _REFUSED.search(text):
+        # uv calls the packages of an index that does not let it in unknown.
+        message = f"a package index answers {refused[0]}"
     elif unknown := sorted(set(_UNKNOWN.findall(text))):
         named = " and ".join(f"`{name}`" for name in unknown)
         message = f"there is no package {named} on the package index"
         blamed = sorted({*blamed, *unknown})
-    elif refused := _REFUSED.search(text):
-        message = f"a package index answers {refused[0]}"
     elif "No solution found" in text:
         message = f"the PyPI packages cannot be had together for {request.target.platform.value}"
+    elif "Git operation failed" in text:
+        message = f"the source of {_named(blamed)} cannot be had"
+    elif "build backend returned an error" in text:
+        message = f"{_named(blamed)} cannot be built, which is needed to know what it depends on"
     elif done.code == 1:
         message = "uv could not resolve the PyPI packages"
     else:
         message = "the package index cannot be used"
     return ResolutionFailed(message, hint=_hint(text), output=_causes(text), packages=blamed)
+
+
+def _named(names: Sequence[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names) or "a package"
 
 
 def _causes(text: str) -> str:
@@ -385,4 +404,8 @@ def _hint(text: str) -> str:
         return "Check the spelling, add the index that has it to `extra_indices`, or ask for it with @conda"
     if "does not satisfy Python" in text:
         return "Ask for another Python with `python=`, or loosen one of the versions named above"
+    if "Git operation failed" in text:
+        return "Check the address, that it can be reached from here, and your credentials for it"
+    if "Failed to fetch" in text:
+        return "Check that it can be reached from here, and run again"
     return "Loosen one of the versions named above"
