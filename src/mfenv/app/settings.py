@@ -181,7 +181,9 @@ def _cutoff(text: str | None) -> str:
 def _hosts(text: str | None) -> Mapping[str, tuple[str, str]]:
     try:
         rows = json.loads(text) if text else {}
-        return {str(host): (str(user), str(password)) for host, (user, password) in rows.items()}
+        # A text of two letters would do for a pair, too.
+        lists = {host: row if isinstance(row, list) else () for host, row in rows.items()}
+        return {str(host): (str(user), str(password)) for host, (user, password) in lists.items()}
     except (ValueError, AttributeError, TypeError):
         # The text holds passwords: it is not shown.
         raise InvalidSpec(
