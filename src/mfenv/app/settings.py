@@ -182,7 +182,7 @@ def _hosts(text: str | None) -> Mapping[str, tuple[str, str]]:
     try:
         rows = json.loads(text) if text else {}
         # A text of two letters would do for a pair, too.
-        lists = {host: row if isinstance(row, list) else () for host, row in rows.items()}
+        lists = {host: row if isinstance(row, list) else [] for host, row in rows.items()}
         return {str(host): (str(user), str(password)) for host, (user, password) in lists.items()}
     except (ValueError, AttributeError, TypeError):
         # The text holds passwords: it is not shown.

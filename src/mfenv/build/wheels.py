@@ -177,7 +177,7 @@ def digest_of_folder(folder: Path) -> str:
         raise HydrationFailed(f"`{folder}` is not a folder that a package can be built from")
     digest = hashlib.sha256()
     for path in sorted(_source_files(folder)):
-        mode = b"x" if path.stat().st_mode & 0o100 else b"-"
+        mode = b"x" if path.lstat().st_mode & 0o100 else b"-"
         content = path.readlink().as_posix().encode() if path.is_symlink() else path.read_bytes()
         name = path.relative_to(folder).as_posix().encode()
         digest.update(b"%d %s %s %d " % (len(name), name, mode, len(content)) + content)
