@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,18 +212,18 @@ def test_a_branch_stays_where_it_was_locked_until_it_is_forced(flows: Flows) -> 
 
 
 def test_what_came_later_does_not_count(flows: Flows) -> None:
-    """One date for both sides: conda has attrs 26.1 and PyPI toolz 1.1, and both are younger."""
+    """One date for both sides: conda has pandas 3.1 and PyPI toolz 1.1, and both are younger."""
     ran = flows.run(
         flow(
             (
                 "start",
-                '@conda(packages={"attrs": ""})\n@pypi(packages={"toolz": ""}, exclude_newer="2025-06-01")',
-                "attrs=version('attrs'), toolz=version('toolz')",
+                '@conda(packages={"pandas": ""})\n@pypi(packages={"toolz": ""}, exclude_newer="2025-06-01")',
+                "pandas=version('pandas'), toolz=version('toolz')",
             ),
             ("end", "@pypi(disabled=True)", ""),
         )
     ).succeeded()
-    assert (ran.fact("start")["attrs"], ran.fact("start")["toolz"]) == ("23.1.0", "1.0.0")
+    assert (ran.fact("start")["pandas"], ran.fact("start")["toolz"]) == ("2.2.3", "1.0.0")
 
 
 def test_a_step_with_a_gpu(flows: Flows) -> None:
@@ -288,7 +287,9 @@ def test_a_conflict_names_the_places_of_both_sides(flows: Flows) -> None:
     )
     told = flows.run(text).refused()
     (line,) = [line for line in told.splitlines() if line.startswith("step `start`")]
-    assert '@pypi(packages={"pandas": "2.1.4"})' in line
-    assert '@conda(packages={"numpy": "2.*"})' in line
-    assert "but `numpy 2.*` is asked for from conda" in line
-    assert textwrap.dedent("Loosen one of the two sides") in told
+    # Metaflow does not print asterisks in errors as they are.
+    assert line.replace("\N{ASTERISK OPERATOR}", "*") == (
+        'step `start`, @pypi(packages={"pandas": "2.1.4"}); step `start`, @conda(packages={"numpy": "2.*"}): '
+        "`pandas` from PyPI needs `numpy>=1.23.2,<2`, but `numpy 2.*` is asked for from conda"
+    )
+    assert "hint: Loosen one of the two sides" in told

@@ -92,7 +92,7 @@ def _demands_on(
     wanted_version = preferred.versions.get(provided.name)
     if not found and wanted_version and wanted_version != normal_version(provided.version):
         found = [
-            Demand(project=provided.name, specifier=f"=={wanted_version}", by=by, through=_root(by, preferred))
+            Demand(project=provided.name, specifier="", example=wanted_version, by=by, through=_root(by, preferred))
             for by in preferred.needed_by.get(provided.name, ())
             if by != provided.name
         ]
@@ -115,6 +115,8 @@ def _root(project: str, preferred: Preferred) -> str:
 
 def _need(demand: Demand) -> str:
     what = f"`{demand.project}{demand.specifier}`"
+    if demand.example:
+        what = f"another `{demand.project}`, such as {demand.example}"
     if not demand.by:
         return f"{what} is asked for from PyPI"
     through = f" (needed by `{demand.through}`)" if demand.through else ""
@@ -129,7 +131,9 @@ def _limits(
     versions: Sequence[str],
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield what on conda's side stands against the needs, each with the names to blame."""
-    fitting = [version for version in versions if all(admits(need.specifier, version) for need in needs)]
+    fitting = [
+        version for version in versions if all(admits(need.specifier or f"=={need.example}", version) for need in needs)
+    ]
     name = provided.conda_name
     told = False
     for spec in request.spec.match_specs:

@@ -49,6 +49,8 @@ class Demand:
     project: str
     specifier: str
     """Empty when it is not known which versions."""
+    example: str = ""
+    """A version that would do, when nothing else is known."""
     by: str = ""
     """The project that needs it; empty for the user."""
     through: str = ""

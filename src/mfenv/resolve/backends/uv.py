@@ -55,8 +55,8 @@ _WHEELS_FOR = re.compile(r"Wheels are available for `(?P<name>[^`]+)`[^:]*: (?P<
 _TAG = re.compile(r"`([^`]+)`")
 _NO_EXTRA = re.compile(r"The package `(?P<name>[^`\s@=]+)[^`]*` does not have an extra named")
 _DEPENDS = re.compile(
-    r"(?P<by>[A-Za-z0-9][\w.-]*)(?:\[[^\]\s]*\])?(?:[<>=!~]\S*)? depends? on "
-    r"(?P<name>[A-Za-z0-9][\w-]*(?:\.[\w-]+)*)(?:\[[^\]\s]*\])?(?P<specifier>[<>=!~]+[^\s,]+(?:,[<>=!~]+[^\s,]+)*)"
+    r"(?P<by>[A-Za-z0-9][\w.-]*)(?:\[[^\]\s]*\])?(?:\{[^}]*\})?(?:[<>=!~]\S*)? depends? on "
+    r"(?P<name>[A-Za-z0-9][\w-]*(?:\.[\w-]+)*)(?:\[[^\]\s]*\])?(?:\{[^}]*\})?(?P<specifier>[<>=!~]+[^\s,]+(?:,[<>=!~]+[^\s,]+)*)"
 )
 
 
@@ -391,15 +391,22 @@ def _causes(text: str) -> str:
 _REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")
 
 
+# What uv would have one write on its command line, in our words.
+_OURS = {
+    "use `--index-strategy unsafe-best-match`": "set METAFLOW_CONDA_PYPI_INDEX_STRATEGY to `unsafe-best-match`",
+    "with the `--system-certs` command-line flag": "with UV_SYSTEM_CERTS=true, or SSL_CERT_FILE",
+}
+
+
 def _hint(text: str) -> str:
     if _REFUSED.search(text):
         return "Check the credentials for that index: in its URL, in netrc, or in a keyring"
     hints = [line.removeprefix("hint:").strip() for line in text.splitlines() if line.startswith("hint:")]
     if hints:
-        return " ".join(hints).replace(
-            "use `--index-strategy unsafe-best-match`",
-            "set METAFLOW_CONDA_PYPI_INDEX_STRATEGY to `unsafe-best-match`",
-        )
+        text = " ".join(hints)
+        for option, setting in _OURS.items():
+            text = text.replace(option, setting)
+        return text
     if _UNKNOWN.search(text):
         return "Check the spelling, add the index that has it to `extra_indices`, or ask for it with @conda"
     if "does not satisfy Python" in text:
