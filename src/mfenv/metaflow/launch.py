@@ -308,10 +308,18 @@ def _local_content(layer: SpecLayer) -> dict[str, str]:
         for requirement in layer.pypi
         if requirement.is_local
     }
-    return {
-        name: digest_of_folder(path) if requirement.is_local_folder else sha256_of(path)
-        for name, (requirement, path) in places.items()
-    }
+    digests = {}
+    written = dict(layer.places)
+    for name, (requirement, path) in places.items():
+        try:
+            digests[name] = digest_of_folder(path) if requirement.is_local_folder else sha256_of(path)
+        except (HydrationFailed, OSError) as error:
+            reason = error.message if isinstance(error, HydrationFailed) else f"`{path}`: {error.strerror or error}"
+            raise InvalidSpec(
+                f"{written[name]}: {reason}",
+                hint="A relative path begins with `./` or `../` and is taken from the folder of the flow's file",
+            ) from error
+    return digests
 
 
 def _explained(
