@@ -234,15 +234,6 @@ REFUSED = {
         hint: Run the step locally, or give it @conda(disabled=True) and an image that has its packages
         """,
     ),
-    "PyPI packages": (
-        '@pypi(packages={"six": ""})',
-        """
-        Invalid environment:
-        step `start`, @pypi: PyPI packages are not supported by this version yet
-
-        hint: Ask for the conda packages of the same projects with @conda
-        """,
-    ),
 }
 
 

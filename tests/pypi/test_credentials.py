@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ import pytest
 from tests.pypi.conftest import ArgumentWatch, Canary, Private
 
 from mfenv.testing.channel import ChannelServer, Credentials
+from mfenv.testing.wheels import MadeWheel
 
 if TYPE_CHECKING:
     from tests.conftest import Flows
@@ -187,3 +190,26 @@ def test_credentials_that_only_resolution_could_use_are_enough_for_a_build(
     ran = flows.run(FLOW).succeeded()
     assert ran.fact("start")["tiny"] == "1.0"
     assert found_in(private.canary, flows, ran.text) == []
+
+
+def test_a_private_repository_is_built_from(surroundings: Flows, private: Private, tmp_path: Path) -> None:
+    """By git's plain protocol, which is files behind the same password."""
+    source = MadeWheel(name="tiny", version="7.0").write_source(tmp_path / "source")
+    who = {f"GIT_{kind}_{what}": "tester@h" for kind in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    served = private.server.root / "tiny.git"
+    for command, folder in (
+        (["init", "-q", "-b", "main"], source),
+        (["add", "."], source),
+        (["commit", "-qm", "all"], source),
+        (["clone", "-q", "--bare", str(source), str(served)], tmp_path),
+        (["update-server-info"], served),
+    ):
+        subprocess.run(["git", *command], cwd=folder, env={**os.environ, **who}, check=True, capture_output=True)
+    address = private.secret().replace("/index/simple", "/tiny.git")
+    flows = surroundings.using(FLOW_PACKAGES=json.dumps({"tiny": f"git+{address}@main"}))
+    flow = flows.write(FLOW)
+    with ArgumentWatch() as arguments:
+        ran = flows.run(flow).succeeded()
+    assert ran.fact("start")["tiny"] == "7.0"
+    assert found_in(private.canary, flows, ran.text) == []
+    assert [seen for seen in arguments.seen if private.canary.is_in(seen)] == []
