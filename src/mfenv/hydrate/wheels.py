@@ -11,6 +11,7 @@ import configparser
 import csv
 import hashlib
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -77,6 +78,13 @@ def read_wheel(name: str, path: Path, site_packages: str) -> WheelFiles:
         check_path(path.name, place)
         rewritten = member.startswith(f"{data}scripts/")
         digests[place] = None if rewritten or not digest else digest.removeprefix("sha256=")
+    own = record_name.split("/")[0]
+    for place in digests:
+        brought = place.removeprefix(f"{site_packages}/").split("/")[0]
+        if brought.endswith(".dist-info") and brought != own:
+            raise _refusal(path.name, f"it brings another distribution, `{brought}`")
+    if re.sub(r"[-_.]+", "-", own.split("-")[0]).lower() != name:
+        raise _refusal(path.name, f"it holds `{own}` and not `{name}`")
     return WheelFiles(name=name, digests={**digests, **dict.fromkeys(commands)})
 
 
@@ -138,8 +146,11 @@ def changed_files(wheels: list[WheelFiles], prefix: Path) -> list[str]:
         found = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
         return found != digest.rstrip("=")
 
+    # In a few large shares: handing over thousands of small files one by one costs more than hashing them.
+    shares = [pairs[start::_AT_ONCE] for start in range(_AT_ONCE)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return [f"{pair[0]}: {pair[1]}" for pair, bad in zip(pairs, pool.map(differs, pairs), strict=True) if bad]
+        found = pool.map(lambda share: [pair for pair in share if differs(pair)], shares)
+        return sorted(f"{name}: {place}" for share in found for name, place, _ in share)
 
 
 def _refusal(file_name: str, reason: str) -> HydrationFailed:

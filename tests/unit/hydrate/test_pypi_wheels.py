@@ -56,6 +56,14 @@ HOSTILE: dict[str, tuple[Members, str]] = {
         holding(("tiny-1.0.data/data/conda-meta/a.json", "")),
         "its path `conda-meta/a.json` belongs to the description of the environment",
     ),
+    "another distribution": (
+        holding(("other-1.0.dist-info/METADATA", "")),
+        "it brings another distribution, `other-1.0.dist-info`",
+    ),
+    "another distribution by way of data": (
+        holding(("tiny-1.0.data/purelib/other-1.0.dist-info/METADATA", "")),
+        "it brings another distribution, `other-1.0.dist-info`",
+    ),
     "entry point upwards": (
         holding(scripts={"../../evil": "tiny:main"}),
         "its entry point `../../evil` has a path for a name",
@@ -177,6 +185,13 @@ def test_content_is_checked_also_where_record_has_no_sha256_of_it(digest: str, t
     path = write_zip(tmp_path / "tiny-1.0-py3-none-any.whl", recorded("\n".join([*lines, f"{RECORD},,"])))
     right = write_zip(tmp_path / "right" / path.name, holding())
     assert read_wheel("tiny", path, SITE) == read_wheel("tiny", right, SITE)
+
+
+def test_a_wheel_of_another_project_is_refused(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "tiny-1.0-py3-none-any.whl", holding())
+    with pytest.raises(HydrationFailed) as caught:
+        read_wheel("other", path, SITE)
+    assert caught.value.message.endswith("is refused: it holds `tiny-1.0.dist-info` and not `other`")
 
 
 def test_signatures_need_not_be_in_record(tmp_path: Path) -> None:
