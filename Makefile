@@ -33,6 +33,8 @@ bench: $(READY) ## measure; takes half an hour, and wants the machine for itself
 	$(BIN)/python benchmarks/unchanged_run.py
 	$(BIN)/python benchmarks/import_cost.py
 	$(BIN)/python benchmarks/warm_caches.py
+	$(BIN)/python benchmarks/pypi.py
+	$(BIN)/python benchmarks/pypi_mixed.py
 	$(BIN)/python benchmarks/foreach.py
 	$(BIN)/python benchmarks/reliability.py
 

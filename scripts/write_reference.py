@@ -45,14 +45,16 @@ DECORATORS_HEAD = """
 # Decorators
 
 How the decorators of a flow and of its steps are put together is told in
-[Write environments](../how-to/write-environments.md). PyPI packages cannot be had in this version yet: `@pypi` and
-`@pypi_base` are refused as soon as they ask for something."""
+[Write environments](../how-to/write-environments.md)."""
+
+# Addresses may hold credentials, and Metaflow passes what it knows of on to jobs: see docs/adr/0024.
+UNREGISTERED = frozenset({"CONDA_CHANNELS", "CONDA_DEFAULT_PYPI_SOURCE", "CONDA_SRCS_AUTH_INFO"})
 
 
 def settings_page() -> str:
     """Return the page on settings; fails when the code reads a setting that is not told of, or the reverse."""
     rows = [(name, text) for text in field_docstrings() for name in re.findall(r"``(CONDA_[A-Z_]+)``", text)]
-    told, registered = {name for name, _ in rows}, registered_settings()
+    told, registered = {name for name, _ in rows}, registered_settings() | UNREGISTERED
     if told != registered:
         raise SystemExit(f"`Settings` and the extension's configuration differ: {sorted(told ^ registered)}")
     lines = [f"| `METAFLOW_{name}` | {_plain(text)} |" for name, text in rows]

@@ -212,18 +212,13 @@ def test_a_branch_stays_where_it_was_locked_until_it_is_forced(flows: Flows) -> 
 
 
 def test_what_came_later_does_not_count(flows: Flows) -> None:
-    """One date for both sides: conda has pandas 3.1 and PyPI toolz 1.1, and both are younger."""
-    ran = flows.run(
-        flow(
-            (
-                "start",
-                '@conda(packages={"pandas": ""})\n@pypi(packages={"toolz": ""}, exclude_newer="2025-06-01")',
-                "pandas=version('pandas'), toolz=version('toolz')",
-            ),
-            ("end", "@pypi(disabled=True)", ""),
-        )
-    ).succeeded()
-    assert (ran.fact("start")["pandas"], ran.fact("start")["toolz"]) == ("2.2.3", "1.0.0")
+    """PyPI's toolz 1.1 is younger than that date; and conda's Pythons are, than one before they were published."""
+    asked = '@conda(packages={{"six": ""}})\n@pypi(packages={{"toolz": ""}}, exclude_newer="{date}")'
+    end = ("end", "@conda(disabled=True)", "")
+    ran = flows.run(flow(("start", asked.format(date="2025-06-01"), "toolz=version('toolz')"), end)).succeeded()
+    assert ran.fact("start")["toolz"] == "1.0.0"
+    told = flows.run(flow(("start", asked.format(date="2024-06-01"), ""), end)).refused()
+    assert "uploaded after the cutoff date of 2024-06-02" in told
 
 
 def test_a_step_with_a_gpu(flows: Flows) -> None:

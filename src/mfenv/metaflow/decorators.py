@@ -161,6 +161,8 @@ class CondaFlowDecorator(_RequirementFlowDecorator):
         Channels to search, behind those of the step.
     python : str, optional, default None
         Version of Python; if not given, the version that launches the flow.
+    exclude_newer : str, optional, default None
+        Leave out what was published after this date (`2025-01-31`), or less than this long ago (`30 days`).
     disabled : bool, default False
         If set to True, steps that do not ask for packages run in the interpreter that launches the flow.
     """
@@ -181,6 +183,10 @@ class PyPIFlowDecorator(_RequirementFlowDecorator):
         Indexes to search behind the default ones.
     python : str, optional, default None
         Version of Python; if not given, the version that launches the flow.
+    conda_only : Dict[str, str], default {}
+        Conda packages that have nothing to do with Python, such as `ffmpeg`, and their versions.
+    exclude_newer : str, optional, default None
+        Leave out what was published after this date (`2025-01-31`), or less than this long ago (`30 days`).
     disabled : bool, default False
         If set to True, steps that do not ask for packages run in the interpreter that launches the flow.
     """
