@@ -64,9 +64,12 @@ class WorkerClient:
         too, `ToolNotFound` when a needed module is missing, and whatever `EnvironmentsError` the
         operation raised. `on_event` is called from another thread.
         """
+        process = self._running()
         try:
-            return self._running().submit(operation, payload, on_event).result()
+            return process.submit(operation, payload, on_event).result()
         except WorkerDied:
+            if process.is_closed:
+                raise
             return self._running().submit(operation, payload, on_event).result()
 
     def start(self) -> None:
@@ -123,6 +126,9 @@ class _Process:
         self._awaited: dict[int, tuple[Future[Any], OnEvent | None]] = {}
         self._next = 0
         self._dead = False
+        self._failing = threading.Lock()
+        self._output: str | None = None
+        self.is_closed = False
         threading.Thread(target=self._read, name="mfenv-worker-answers", daemon=True).start()
 
     @property
@@ -145,6 +151,7 @@ class _Process:
         return future
 
     def close(self) -> None:
+        self.is_closed = True
         with contextlib.suppress(OSError):
             assert self._popen.stdin is not None
             self._popen.stdin.close()
@@ -160,6 +167,10 @@ class _Process:
             self._deliver(message)
         self._dead = True
         self._fail_all()
+        self._popen.stdout.close()
+        with contextlib.suppress(OSError):
+            assert self._popen.stdin is not None
+            self._popen.stdin.close()
 
     def _deliver(self, message: dict[str, Any]) -> None:
         if "event" in message:
@@ -177,16 +188,19 @@ class _Process:
 
     def _fail_all(self) -> None:
         code = self._popen.wait()
-        self._errors.seek(0)
-        output = self._errors.read().decode(errors="replace")
-        while self._awaited:
-            _, (future, _) = self._awaited.popitem()
-            if not future.done():
+        # The reader and those who call may find out at the same time.
+        with self._failing:
+            if self._output is None:
+                with self._errors as file:
+                    file.seek(0)
+                    self._output = file.read().decode(errors="replace")
+            while self._awaited:
+                _, (future, _) = self._awaited.popitem()
                 future.set_exception(
                     WorkerDied(
                         f"the helper process ended in the middle of its work (exit code {code})",
                         hint="Run again; if it happens again, check the memory and disk space of this machine",
-                        output=output,
+                        output=self._output,
                     )
                 )
 
