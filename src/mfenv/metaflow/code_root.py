@@ -52,12 +52,13 @@ def _variables(package: Any, path: str) -> Mapping[str, str]:
 
 def _others_add_code(flow: Any) -> bool:
     """Tell whether a decorator adds files of its own to the package, which are known only once it is made."""
-    ours = (FlowDecorator.add_to_package, StepDecorator.add_to_package)
+    # Metaflow's flow decorators know the hook since 2.17.
+    theirs = (StepDecorator.add_to_package, getattr(FlowDecorator, "add_to_package", None))
     decorators = [
         *flow_decorators(type(flow)),
         *(decorator for step in flow for decorator in step.decorators),
     ]
-    return any(getattr(type(decorator), "add_to_package", ours[0]) not in ours for decorator in decorators)
+    return any(getattr(type(decorator), "add_to_package", None) not in theirs for decorator in decorators)
 
 
 def _link_children(source: Path, folder: Path) -> None:
