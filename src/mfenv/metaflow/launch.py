@@ -241,6 +241,9 @@ class Launch:
         """Stop what is not needed any more, and clear away the run's own folder."""
         if self._hydration:
             self._hydration.stop()
+        if self._wiring:
+            # What is still in the making nobody waits for any more: a run that failed should end now.
+            self._wiring.close()
         if self._code:
             self._code.remove()
             self._code = None
