@@ -134,7 +134,8 @@ def test_interrupted_run_ends_quietly_and_leaves_nothing(
     output = _wait(process)
 
     assert process.returncode != 0
-    assert "Traceback" not in output or "mfenv" not in output, output
+    # Metaflow itself prints one for an interrupt; ours is not in it.
+    assert "/mfenv/" not in output, output
     assert _gone(f"RUN_MARKER={flows.folder}", within=2.0) == []
     server.clear_faults()
     _next_run_simply_works(flows)

@@ -50,6 +50,8 @@ class Plain(FlowSpec):
 
 def _state(flows: Flows, virtual: Virtual) -> dict[str, Any]:
     """All that the environment is and says: Metaflow's classes, output, and every file."""
+    # Commands are listed in the order of a set.
+    flows = flows.using(PYTHONHASHSEED="0")
     flow = flows.write(_FLOW)
     asked = flows.call(virtual.python, "-c", _ASK).succeeded()
     files = (path for path in virtual.folder.rglob("*") if "__pycache__" not in path.parts)
