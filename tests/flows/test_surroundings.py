@@ -67,7 +67,7 @@ def test_environments_are_kept_in_the_users_cache_by_default(flows: Flows) -> No
     assert Path(ran.fact("start")["prefix"]).parent == flows.home / ".cache" / "mfenv" / "envs"
 
 
-@pytest.mark.parametrize("odd", ["with space", "ü 'quoted' $HOME 20%20"])
+@pytest.mark.parametrize("odd", ["with space", "ü 'quoted' 20%20"])
 def test_folder_of_environments_may_have_any_name(flows: Flows, tmp_path: Path, odd: str) -> None:
     body = FLOW.replace('"six": "1.17.0"', '"six": "1.17.0", "prefixprobe": "", "activates": "", "tabulate": ""')
     body = body.replace(

@@ -107,5 +107,6 @@ def test_what_tasks_import_is_readable_by_old_pythons(
         "mfenv.metaflow.decorators",
         "mfenv.metaflow.enter",
         "mfenv.metaflow.environment",
+        "mfenv.metaflow.neighbour",
         "mfenv.version",
     ]
