@@ -29,7 +29,7 @@ lint: $(READY) ## check style, types and layers
 docs: $(READY) ## write the generated pages anew: docs/reference
 	$(BIN)/python scripts/write_reference.py
 
-bench: $(READY) ## measure; takes half an hour, and wants the machine for itself
+bench: $(READY) ## measure; takes about ten minutes, and wants the machine for itself
 	$(BIN)/python benchmarks/unchanged_run.py
 	$(BIN)/python benchmarks/import_cost.py
 	$(BIN)/python benchmarks/warm_caches.py
