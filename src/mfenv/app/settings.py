@@ -96,8 +96,12 @@ def _seconds(name: str, text: str | None, default: float) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if seconds < 0:
-        raise InvalidSpec(f"METAFLOW_{name}: `{text}` is not a number of seconds")
+    # In these words nan is refused too, which is neither less nor more.
+    if not seconds >= 0:
+        raise InvalidSpec(
+            f"METAFLOW_{name}: `{text}` is not a number of seconds",
+            hint="Set it to a number of seconds, such as `3600`",
+        )
     return seconds
 
 
@@ -125,6 +129,11 @@ def _virtual_packages(text: str | None, environment: Mapping[str, str]) -> Mappi
             f"{where}: `{text}` is not JSON of this form",
             hint='Set it to something like {"linux-64": {"__glibc": "2.28"}}',
         ) from error
+    try:
+        for platform, facts in by_platform.items():
+            baseline(platform, facts)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{where}: {error.message}", hint=error.hint) from error
     return {platform: {**by_platform.get(platform, {}), **_overrides(platform, environment)} for platform in Platform}
 
 

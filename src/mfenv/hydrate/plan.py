@@ -35,7 +35,7 @@ def plan(lock: LockedEnvironment, folders: LocalFolders) -> HydrationPlan:
     prefix = folders.prefix(lock.id)
     if ready_prefix(prefix, lock.id):
         return HydrationPlan()
-    left_over = ([prefix] if prefix.exists() else []) + folders.stale_staging(lock.id)
+    left_over = ([prefix] if prefix.exists() or prefix.is_symlink() else []) + folders.stale_staging(lock.id)
     missing = tuple(p.artifact for p in lock.packages if not is_here(p.artifact, folders.archives))
     return HydrationPlan(fetch=missing, link=lock.packages, remove=tuple(left_over))
 

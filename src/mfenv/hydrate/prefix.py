@@ -45,7 +45,7 @@ def ready_prefix(path: Path, lock_id: LockId) -> Prefix | None:
         if marker["schema"] != SCHEMA or marker["lock"] != lock_id or marker["path"] != str(path):
             return None
         activation = Activation.load(marker["activation"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Prefix(path=path, lock_id=lock_id, activation=activation)
 

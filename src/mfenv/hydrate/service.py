@@ -70,9 +70,9 @@ class Hydrator:
 
     def _build(self, lock: LockedEnvironment, events: HydrationEvents | None) -> Prefix:
         path, staging = self._folders.prefix(lock.id), self._folders.staging(lock.id)
-        for left_over in plan(lock, self._folders).remove:
-            remove_tree(left_over)
         try:
+            for left_over in plan(lock, self._folders).remove:
+                remove_tree(left_over)
             self._installer.fetch(
                 [package.artifact for package in lock.packages], on_event=events.fetched if events else None
             )
