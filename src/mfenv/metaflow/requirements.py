@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in
+from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in, without_credentials
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.spec import Place, SpecLayer
@@ -51,11 +51,14 @@ class Reader:
         # `packages` is standard Metaflow's newer word; it wins, as there.
         for key in ("libraries", "packages"):
             for name, constraint in self._mapping(decorator, key).items():
-                place = self._place(decorator, f'{key}={{"{name}": "{constraint}"}}')
+                place = self._place(decorator, f'{key}={{"{without_credentials(str(name))}": "{constraint}"}}')
                 spec = MatchSpec.parse(str(name), _text(constraint), where=str(place))
                 packages[spec.name] = spec
                 places[spec.name] = place
         python = None
+        # A step's Python has to win over its flow's, in whichever of the two ways each is written.
+        if (among := packages.get("python")) and among.version != "*":
+            python = PythonConstraint.parse(among.version, where=str(places["python"]))
         if attributes.get("python") not in (None, ""):
             places["python"] = self._place(decorator, f'python="{attributes["python"]}"')
             python = PythonConstraint.parse(attributes["python"], where=str(places["python"]))
