@@ -158,7 +158,7 @@ def test_environments_are_made_in_the_given_order_each_once(hydrator: Hydrator, 
     background.stop()
     assert made == [lock.id for lock in locks]
     # Two at a time: the first two may change places, the third comes last.
-    assert set(map(lambda lock: lock.id, installer.linked[:2])) == {locks[0].id, locks[1].id}
+    assert {lock.id for lock in installer.linked[:2]} == {locks[0].id, locks[1].id}
     assert len(installer.linked) == 3
 
 
