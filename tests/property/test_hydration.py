@@ -18,7 +18,7 @@ _POOL = [FakePackage(name) for name in "abcd"]
 
 
 @settings(max_examples=20)
-@given(st.lists(st.lists(st.sampled_from(_POOL), unique=True), min_size=1, max_size=6))
+@given(st.lists(st.lists(st.sampled_from(_POOL), unique=True, min_size=1), min_size=1, max_size=6))
 def test_hydrating_is_idempotent_and_its_plan_is_empty_afterwards(wanted: list[list[FakePackage]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         folders = LocalFolders(Path(folder) / "mfenv")

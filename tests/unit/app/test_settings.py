@@ -66,8 +66,10 @@ def test_a_lock_timeout_is_a_number_of_seconds(text: str, seconds: float) -> Non
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("true", True), ("1", True), ("YES", True), (" on ", True), ("", True)]
-    + [("false", False), ("0", False), ("No", False), ("off", False)],
+    [
+        *((text, True) for text in ("true", "1", "YES", " on ", "")),
+        *((text, False) for text in ("false", "0", "No", "off")),
+    ],
 )
 def test_link_scripts_can_be_turned_off(text: str, value: bool) -> None:
     assert settings(CONDA_LINK_SCRIPTS=text).link_scripts is value
