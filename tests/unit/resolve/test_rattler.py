@@ -85,8 +85,10 @@ _TOGETHER = "what is asked for cannot be had together for osx-arm64"
         (
             {"text": "needs __osx >=14", "missing": [], "unmatched": []},
             _TOGETHER,
-            "A package needs a newer macOS (this target has __osx 13.0): ask for an older version of it, "
-            "or set CONDA_OVERRIDE_OSX",
+            (
+                "A package needs a newer macOS (this target has __osx 13.0): ask for an older version of it, "
+                "or set CONDA_OVERRIDE_OSX"
+            ),
             "needs __osx >=14",
             (),
         ),
