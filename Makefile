@@ -18,7 +18,7 @@ demo: $(READY) ## run the example twice, in environments made for it, and show t
 test: lint ## check everything: style, types, layers, doctests, tests (the local channel is built once)
 	$(BIN)/python -m mfenv.testing.channel build
 	$(BIN)/python -m pytest -q --doctest-modules src/mfenv
-	$(BIN)/python -m pytest -n 2 -m "not slow" tests
+	$(BIN)/python -m pytest -n 2 tests
 
 lint: $(READY) ## check style, types and layers
 	$(BIN)/ruff check .

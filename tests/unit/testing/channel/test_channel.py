@@ -23,8 +23,6 @@ from mfenv.testing.channel.subdirs import SUBDIRS
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
-
 Rattler = Callable[..., dict[str, Any]]
 
 
