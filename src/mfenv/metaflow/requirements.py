@@ -52,7 +52,12 @@ class Reader:
         for key in ("libraries", "packages"):
             for name, constraint in self._mapping(decorator, key).items():
                 place = self._place(decorator, f'{key}={{"{without_credentials(str(name))}": "{constraint}"}}')
-                spec = MatchSpec.parse(str(name), _text(constraint), where=str(place))
+                spec = MatchSpec.parse(str(name), _text(constraint), where=str(place), relative_to=self.folder)
+                if spec.name == "python" and (spec.build or spec.channel):
+                    raise InvalidSpec(
+                        f"{place}: for Python only the version can be chosen, not a build or a channel",
+                        hint="The first of `channels` that has Python is where it comes from",
+                    )
                 packages[spec.name] = spec
                 places[spec.name] = place
         python = None
@@ -77,12 +82,12 @@ class Reader:
         )
 
     def credentials(self, decorators: Iterable[WrittenDecorator]) -> list[ChannelCredentials]:
-        """Return the credentials in the URLs of channels that this level names."""
+        """Return the credentials in the URLs of channels that this level names, for packages too."""
         found = [
             credentials_in(text, Channel.parse(text, where=self.owner, relative_to=self.folder))
             for decorator in decorators
             if decorator.name in CONDA_NAMES
-            for text in self._channel_texts(decorator)
+            for text in (*self._channel_texts(decorator), *self._pinned_channel_texts(decorator))
         ]
         return [credentials for credentials in found if credentials]
 
@@ -103,6 +108,10 @@ class Reader:
         value = decorator.attributes.get("channels") or []
         # A single channel that somebody forgot to put into a list is no list of letters.
         return [value] if isinstance(value, str) else [str(text) for text in value]
+
+    def _pinned_channel_texts(self, decorator: WrittenDecorator) -> list[str]:
+        names = [str(name) for key in ("libraries", "packages") for name in self._mapping(decorator, key)]
+        return [name.rpartition("::")[0] for name in names if "::" in name]
 
     def _disabled(self, decorator: WrittenDecorator) -> bool | None:
         value = decorator.attributes.get("disabled")

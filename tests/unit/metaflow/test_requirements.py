@@ -81,6 +81,25 @@ def test_channels_keep_their_order_and_paths_begin_at_the_flow() -> None:
     assert (found.channel, found.secret_url) == (Channel(location="https://host/b"), "https://me:secret@host/b")
 
 
+def test_the_channel_of_a_package_is_read_as_any_other() -> None:
+    packages = {"https://me:secret@host/b::numpy": "", "./a::six": "", "team::attrs": ""}
+    assert {spec.name: spec.channel for spec in layer(packages=packages).conda} == {
+        "numpy": Channel(location="https://host/b"),
+        "six": Channel(location="file:///flows/a"),
+        "attrs": Channel(location="team"),
+    }
+    [found] = READER.credentials([Written("conda", {"packages": packages})])
+    assert (found.channel, found.secret_url) == (Channel(location="https://host/b"), "https://me:secret@host/b")
+
+
+@pytest.mark.parametrize("package", [{"python": "3.11.7=h1_0"}, {"python": ">=3.11 *_cpython"}, {"team::python": ""}])
+def test_a_build_or_a_channel_of_python_is_refused_and_not_forgotten(package: dict[str, str]) -> None:
+    with pytest.raises(
+        InvalidSpec, match=r"^step `train`, @conda\(packages=.*: for Python only the version can be chosen"
+    ):
+        layer(packages=package)
+
+
 @pytest.mark.parametrize(
     ("value", "disabled"),
     [(None, None), (True, True), (False, False), ("true", True), ("False", False), (1, True), ("0", False)],
