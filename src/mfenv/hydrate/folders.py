@@ -9,6 +9,7 @@
       repodata/                   indexes of channels
       staging/<lock id>.<random>/ prefixes in the making
       locks/                      files that OS locks are held on
+      metadata/<digest>.cnd       what a flow's code package says of its environments
       code/<digest>/              links to Metaflow's own code, for tasks in other interpreters
 
 The shape of a folder is part of its name's meaning: another shape gets another name.
@@ -43,7 +44,9 @@ class LocalFolders:
 
     def stale_staging(self, lock_id: LockId) -> list[Path]:
         """Return what earlier builders of an environment left behind."""
-        return sorted((self.root / "staging").glob(f"*{lock_id}.*"))
+        half_made = (self.root / "staging").glob(f"*{lock_id}.*")
+        half_removed = (self.root / "envs").glob(f".*{lock_id}.*")
+        return sorted([*half_made, *half_removed])
 
     @property
     def packages(self) -> Path:
@@ -59,6 +62,11 @@ class LocalFolders:
     def repodata(self) -> Path:
         """The folder of channel indexes."""
         return self.root / "repodata"
+
+    @property
+    def metadata(self) -> Path:
+        """The folder of metadata files for code packages."""
+        return self.root / "metadata"
 
     @property
     def code(self) -> Path:

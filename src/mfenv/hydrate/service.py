@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Protocol
 
 from mfenv.domain.locked import LockedEnvironment
@@ -46,6 +47,7 @@ class Hydrator:
         self._machine = machine
         self._lock_timeout = lock_timeout
         self._link_scripts = link_scripts
+        self._given_up = threading.Event()
 
     def ready(self, lock: LockedEnvironment) -> Prefix | None:
         """Return the prefix of `lock` if it is there; costs one small read."""
@@ -64,9 +66,14 @@ class Hydrator:
                 hint="Run the step on another machine, or ask for packages that are built for this one",
             )
         waiting = events.waiting if events else None
-        with held(self._folders.prefix_lock(lock.id), timeout=self._lock_timeout, waiting=waiting):
+        path = self._folders.prefix_lock(lock.id)
+        with held(path, timeout=self._lock_timeout, waiting=waiting, given_up=self._given_up.is_set):
             # Somebody else may have made it while this process waited.
             return self.ready(lock) or self._build(lock, events)
+
+    def give_up(self) -> None:
+        """Have calls that wait for another builder fail, from here on; what is being built here goes on."""
+        self._given_up.set()
 
     def _build(self, lock: LockedEnvironment, events: HydrationEvents | None) -> Prefix:
         path, staging = self._folders.prefix(lock.id), self._folders.staging(lock.id)

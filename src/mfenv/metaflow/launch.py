@@ -54,8 +54,10 @@ def _spoken() -> Iterator[None]:
     except EnvironmentsError as error:
         raise EnvironmentException(error) from error
     except OSError as error:
+        # A write that fails does not say what it wrote to.
+        place = f"`{error.filename}` cannot be used" if error.filename else "a file cannot be written"
         unusable = HydrationFailed(
-            f"`{error.filename}` cannot be used: {error.strerror or error}",
+            f"{place}: {error.strerror or error}",
             hint="Check the disk and the rights on that folder, or set METAFLOW_CONDA_LOCAL_PATH to another",
         )
         raise EnvironmentException(unusable) from error
@@ -93,7 +95,7 @@ class Launch:
             self._locks = {lock.id: lock for lock in locks.values()}
             assignments = {step: self._assignment(requests.get(step), locks) for step in layers}
             # Here and not when it is packaged: Metaflow does that in a thread, where an error is only a line.
-            self._metadata = self._write_metadata(settings, assignments)
+            self._metadata = self._write_metadata(wiring, assignments)
             self._assignments = assignments
 
     def _layers(self) -> tuple[dict[str, SpecLayer], list[ChannelCredentials]]:
@@ -162,10 +164,10 @@ class Launch:
         lock = locks[request]
         return Locked(request=request.key, lock=lock.id, platform=lock.platform)
 
-    def _write_metadata(self, settings: Settings, assignments: Mapping[str, StepAssignment]) -> Path:
+    def _write_metadata(self, wiring: Wiring, assignments: Mapping[str, StepAssignment]) -> Path:
         """Write the metadata file of this flow, under a name that tells its content."""
         content = metadata_file.dump(FlowMetadata(steps=assignments, locks=self._locks))
-        path = settings.local_path / "metadata" / f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
+        path = wiring.folders.metadata / f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
         if not path.exists():
             write_atomically(path, content)
         return path

@@ -137,6 +137,15 @@ def test_what_a_killed_builder_left_is_cleared_away(tmp_path: Path, hydrator: Hy
     assert sorted(path.name for path in (folders.root / "envs").iterdir()) == [LOCK.id]
 
 
+def test_what_a_killed_remover_left_is_cleared_away(hydrator: Hydrator, folders: LocalFolders) -> None:
+    """It had renamed an environment and was not done with removing it."""
+    half = folders.prefix(LOCK.id).with_name(f".{LOCK.id}.0123abcd.doomed")
+    half.mkdir(parents=True)
+    (half / "half").write_text("of it")
+    hydrator.hydrate(LOCK)
+    assert [path.name for path in (folders.root / "envs").iterdir()] == [LOCK.id]
+
+
 @pytest.mark.parametrize(
     "error", [HydrationFailed("no"), OSError(28, "No space left on device"), KeyboardInterrupt(), RuntimeError("bug")]
 )

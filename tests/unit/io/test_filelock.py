@@ -72,6 +72,18 @@ def test_a_waiter_gives_up_after_its_time_and_names_the_holder(
     assert "METAFLOW_CONDA_LOCK_TIMEOUT" in caught.value.hint
 
 
+def test_a_wait_that_nobody_wants_any_more_ends_at_once(
+    lock: Path, holder: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    process, given_up = holder(), threading.Event()
+    began = time.monotonic()
+    with pytest.raises(HydrationFailed) as caught:  # noqa: SIM117
+        with held(lock, timeout=60, waiting=lambda _: given_up.set(), given_up=given_up.is_set):
+            pytest.fail("it is held by another")
+    assert caught.value.message == f"the wait for process {process.pid}, which holds `{lock}`, was given up"
+    assert time.monotonic() - began < 30
+
+
 def test_a_lock_dies_with_its_holder(lock: Path, holder: Callable[[], subprocess.Popen[bytes]]) -> None:
     process = holder()
     waited_for: list[str] = []
