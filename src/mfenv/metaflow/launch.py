@@ -148,7 +148,12 @@ class Launch:
         noun = "environment" if len(missing) == 1 else "environments"
         self._echo(f"Resolving {len(missing)} {noun} ...", nl=False)
         began = time.monotonic()
-        outcomes = locker.resolve(missing)
+        try:
+            outcomes = locker.resolve(missing)
+        except BaseException:
+            # Python waits at its end for threads that wait for the helper process.
+            wiring.close()
+            raise
         failures = {request: outcome for request, outcome in outcomes.items() if isinstance(outcome, EnvironmentsError)}
         self._echo(f" {'failed' if failures else 'done'} in {time.monotonic() - began:.1f} seconds.")
         if failures:
