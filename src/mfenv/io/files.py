@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
 import shutil
+import time
 from pathlib import Path
 
 _CHUNK = 1 << 20
+_PAUSES = (0.05, 0.2, 1.0)
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = False, overwrite: bool = True) -> None:
@@ -77,4 +80,20 @@ def remove_tree(path: Path) -> None:
         if doomed.is_symlink() or not doomed.is_dir():
             doomed.unlink()
         else:
-            shutil.rmtree(doomed)
+            _remove_folder(doomed)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder into which somebody may still be writing: the helper of a killed process, for a moment."""
+    for pause in _PAUSES:
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            time.sleep(pause)
+        else:
+            return
+    shutil.rmtree(folder)

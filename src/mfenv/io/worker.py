@@ -55,6 +55,7 @@ class WorkerClient:
         self._needs = needs
         self._lock = threading.Lock()
         self._process: _Process | None = None
+        self._closed = False
         atexit.register(self.close)
 
     def call(self, operation: str, payload: Mapping[str, Json], on_event: OnEvent | None = None) -> Any:
@@ -68,7 +69,7 @@ class WorkerClient:
         try:
             return process.submit(operation, payload, on_event).result()
         except WorkerDied:
-            if process.is_closed:
+            if self._closed:
                 raise
             return self._running().submit(operation, payload, on_event).result()
 
@@ -77,8 +78,9 @@ class WorkerClient:
         self._running()
 
     def close(self) -> None:
-        """End the process, if there is one; calls under way fail with `WorkerDied`."""
+        """End the process, if there is one, for good; calls under way and later ones fail with `WorkerDied`."""
         with self._lock:
+            self._closed = True
             process, self._process = self._process, None
         if process is not None:
             process.close()
@@ -90,6 +92,8 @@ class WorkerClient:
 
     def _running(self) -> _Process:
         with self._lock:
+            if self._closed:
+                raise WorkerDied("the helper process was ended, since nobody waits for its work any more")
             if self._process is None or not self._process.is_alive:
                 self._process = _Process(_command(self._operations, self._needs))
             return self._process
@@ -128,7 +132,6 @@ class _Process:
         self._dead = False
         self._failing = threading.Lock()
         self._output: str | None = None
-        self.is_closed = False
         threading.Thread(target=self._read, name="mfenv-worker-answers", daemon=True).start()
 
     @property
@@ -151,7 +154,6 @@ class _Process:
         return future
 
     def close(self) -> None:
-        self.is_closed = True
         with contextlib.suppress(OSError):
             assert self._popen.stdin is not None
             self._popen.stdin.close()

@@ -94,3 +94,19 @@ def test_what_stands_in_place_of_a_tree_is_removed_too(tmp_path: Path, kind: str
         path.symlink_to(kept)
     remove_tree(path)
     assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_a_folder_that_somebody_still_writes_into_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The helper of a killed process lives for a moment longer than its lock."""
+    (tmp_path / "staging").mkdir()
+    late = iter(("one", "two"))
+    real = os.rmdir
+
+    def rmdir(path: str, **options: int) -> None:
+        if name := next(late, None):
+            Path(tmp_path, next(tmp_path.glob(".staging.*.doomed")), name).touch()
+        real(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    remove_tree(tmp_path / "staging")
+    assert list(tmp_path.iterdir()) == []

@@ -200,9 +200,16 @@ def test_close_ends_the_process_and_fails_what_is_under_way_for_good(worker: Wor
 
 def test_closing_nothing_or_twice_does_no_harm(worker: WorkerClient) -> None:
     worker.close()
+    worker.close()
+    assert not worker.is_running
+
+
+def test_what_is_closed_stays_so(worker: WorkerClient) -> None:
+    """A thread that is still at work when a run ends must not start a process that nobody will end."""
     worker.call("echo", {})
     worker.close()
-    worker.close()
+    with pytest.raises(WorkerDied, match="nobody waits for its work"):
+        worker.call("echo", {})
     assert not worker.is_running
 
 
