@@ -14,7 +14,7 @@ from mfenv.hydrate.conda import CondaInstaller
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.link_scripts import run_post_link
 from mfenv.hydrate.plan import plan
-from mfenv.hydrate.prefix import Prefix, mark_ready, ready_prefix
+from mfenv.hydrate.prefix import Prefix, mark_ready, usable_prefix
 from mfenv.io.filelock import held
 from mfenv.io.files import remove_tree
 
@@ -51,7 +51,7 @@ class Hydrator:
 
     def ready(self, lock: LockedEnvironment) -> Prefix | None:
         """Return the prefix of `lock` if it is there; costs one small read."""
-        return ready_prefix(self._folders.prefix(lock.id), lock.id)
+        return usable_prefix(self._folders.prefix(lock.id), lock)
 
     def hydrate(self, lock: LockedEnvironment, events: HydrationEvents | None = None) -> Prefix:
         """Return the prefix of `lock`, made if need be. Any number of processes may ask for the same one.

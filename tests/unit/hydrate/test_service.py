@@ -77,6 +77,16 @@ def test_what_is_there_is_used(hydrator: Hydrator, installer: FakeInstaller) -> 
     assert installer.linked == [LOCK]
 
 
+def test_one_without_its_interpreter_is_made_again(folders: LocalFolders) -> None:
+    python = FakePackage("python", {"bin/python": "an interpreter"})
+    lock = fake_lock(python)
+    hydrator = hydrator_of(folders, FakeInstaller(folders, [python]))
+    interpreter = hydrator.hydrate(lock).python
+    interpreter.unlink()
+    assert hydrator.ready(lock) is None
+    assert hydrator.hydrate(lock).python.read_text() == "an interpreter"
+
+
 def test_many_threads_make_it_once(hydrator: Hydrator, installer: FakeInstaller) -> None:
     with ThreadPoolExecutor(12) as pool:
         made = set(pool.map(lambda _: hydrator.hydrate(LOCK).path, range(12)))
