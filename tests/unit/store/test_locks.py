@@ -149,6 +149,16 @@ def test_a_damaged_lock_counts_as_none_and_solving_heals_it(
     assert locks.find(KEY, TARGET) == OLD
 
 
+def test_a_pointer_to_the_lock_of_another_request_counts_as_none(blobs: MemoryBlobStore, locks: LockStore) -> None:
+    other = replace(MADE, request=RequestKey("cd" * 20))
+    locks.put(OLD, MADE)
+    locks.put(NEW, other)
+    blobs.replace(layout.default(KEY, TARGET), NEW.id.encode())
+    assert locks.find(KEY, TARGET) is None
+    locks.put(OLD, MADE)
+    assert locks.find(KEY, TARGET) == OLD
+
+
 def test_a_lock_that_is_whole_is_not_written_again(blobs: MemoryBlobStore, locks: LockStore) -> None:
     locks.put(OLD, MADE)
     first = lock_json.dump(OLD)
