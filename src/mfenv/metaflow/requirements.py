@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,7 +107,13 @@ class Reader:
     def _channel_texts(self, decorator: WrittenDecorator) -> list[str]:
         value = decorator.attributes.get("channels") or []
         # A single channel that somebody forgot to put into a list is no list of letters.
-        return [value] if isinstance(value, str) else [str(text) for text in value]
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+            raise InvalidSpec(
+                f"{self.owner}, @{decorator.name}(channels=...): expected a list of channels, found `{value!r}`",
+                hint=f'Write @{decorator.name}(channels=["conda-forge"])',
+            )
+        return list(texts)
 
     def _pinned_channel_texts(self, decorator: WrittenDecorator) -> list[str]:
         names = [str(name) for key in ("libraries", "packages") for name in self._mapping(decorator, key)]

@@ -170,3 +170,16 @@ def test_metaflow_prints_asterisks_that_can_be_pasted_back() -> None:
     assert str(shown).replace("\N{ASTERISK OPERATOR}", "*") == error.explain()
     text = str(shown).split("`")[1]
     assert MatchSpec.parse("a", text, where="here") == MatchSpec(name="a", version="1.4.*")
+
+
+@pytest.mark.parametrize("channels", [5, True, {"conda-forge": 1}, [None], ["conda-forge", 1]])
+def test_channels_that_are_no_list_of_texts_are_refused(channels: object) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        layer(channels=channels)
+    assert caught.value.message == (
+        f"step `train`, @conda(channels=...): expected a list of channels, found `{channels!r}`"
+    )
+
+
+def test_a_python_of_thousands_of_digits_is_left_to_the_solver() -> None:
+    assert layer(python="9" * 5000).python == PythonConstraint(version="==" + "9" * 5000)
