@@ -63,20 +63,40 @@ def read(lookup: Lookup, environment: Mapping[str, str] | None = None) -> Settin
     `environment` is asked for what is not Metaflow's: ``CONDA_OVERRIDE_*`` and the cache folder's variables.
     """
     environment = os.environ if environment is None else environment
+    lookup = _texts_of(lookup)
     texts = [text for text in (lookup("CONDA_CHANNELS") or DEFAULT_CHANNELS).split(",") if text.strip()]
     channels = [Channel.parse(text, where="METAFLOW_CONDA_CHANNELS") for text in texts]
     credentials = map(credentials_in, texts, channels)
     local_path = lookup("CONDA_LOCAL_PATH")
     store_root = lookup("CONDA_LOCALROOT")
     return Settings(
-        local_path=Path(local_path).expanduser().absolute() if local_path else _cache_folder(environment) / "mfenv",
-        store_root=Path(store_root).expanduser().absolute() if store_root else None,
+        local_path=_folder("CONDA_LOCAL_PATH", local_path) if local_path else _cache_folder(environment) / "mfenv",
+        store_root=_folder("CONDA_LOCALROOT", store_root) if store_root else None,
         channels=tuple(channels),
         channel_credentials=tuple(found for found in credentials if found),
         lock_timeout=_seconds("CONDA_LOCK_TIMEOUT", lookup("CONDA_LOCK_TIMEOUT"), _LOCK_TIMEOUT),
         link_scripts=_truth("CONDA_LINK_SCRIPTS", lookup("CONDA_LINK_SCRIPTS"), default=True),
         virtual_packages=_virtual_packages(lookup("CONDA_SYS_DEFAULT_PACKAGES"), environment),
     )
+
+
+def _texts_of(lookup: Callable[[str], object]) -> Lookup:
+    """Take what a configuration file holds as a value for the text that means it."""
+
+    def text_of(name: str) -> str | None:
+        value = lookup(name)
+        return value if value is None or isinstance(value, str) else json.dumps(value)
+
+    return text_of
+
+
+def _folder(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidSpec(
+            f"METAFLOW_{name}: `{text}` is in the home folder of nobody", hint="Set it to the path of a folder"
+        ) from error
 
 
 def _cache_folder(environment: Mapping[str, str]) -> Path:
@@ -124,7 +144,7 @@ def _virtual_packages(text: str | None, environment: Mapping[str, str]) -> Mappi
             Platform.parse(platform, where=where): {str(name): str(version) for name, version in facts.items()}
             for platform, facts in configured.items()
         }
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InvalidSpec(
             f"{where}: `{text}` is not JSON of this form",
             hint='Set it to something like {"linux-64": {"__glibc": "2.28"}}',

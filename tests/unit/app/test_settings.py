@@ -142,3 +142,31 @@ def test_a_bad_value_is_refused_with_the_settings_name_and_good_values(
     with pytest.raises(InvalidSpec) as caught:
         settings(**{name: text})
     assert (caught.value.message, caught.value.hint) == (f"METAFLOW_{name}: {message}", hint)
+
+
+def test_values_of_a_configuration_file_are_taken_for_the_texts_that_mean_them() -> None:
+    values = {
+        "CONDA_LOCK_TIMEOUT": 20,
+        "CONDA_LINK_SCRIPTS": False,
+        "CONDA_SYS_DEFAULT_PACKAGES": {"linux-64": {"__glibc": "2.34"}},
+    }
+    found = read(values.get, {"HOME": "/home/ana"})  # type: ignore[arg-type]
+    assert (found.lock_timeout, found.link_scripts) == (20.0, False)
+    assert found.virtual_packages[Platform.LINUX_64] == {"__glibc": "2.34"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CONDA_CHANNELS", {"a": 1}),
+        ("CONDA_LINK_SCRIPTS", [True]),
+        ("CONDA_LOCK_TIMEOUT", {"a": 1}),
+        ("CONDA_SYS_DEFAULT_PACKAGES", [1]),
+        ("CONDA_SYS_DEFAULT_PACKAGES", "[" * 100_000),
+        ("CONDA_LOCAL_PATH", "~nobody-is-called-this/x"),
+        ("CONDA_LOCALROOT", "~nobody-is-called-this/x"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_the_settings_name(name: str, value: object) -> None:
+    with pytest.raises(InvalidSpec, match=f"^METAFLOW_{name}: "):
+        read({name: value}.get, {"HOME": "/home/ana"})  # type: ignore[arg-type]
