@@ -7,6 +7,7 @@ knows nothing of py-rattler itself: the download is passed in.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import secrets
@@ -53,22 +54,29 @@ async def bring(wanted: WantedFile, archives: Path, download: Download) -> Fetch
 
     A damaged file in the cache is fetched again. Other processes that want the same file wait for this one.
     """
-    if wanted.sha256 is None:
+    try:
+        return await _bring(wanted, wanted.sha256, archives, download)
+    except OSError as error:
+        raise _not_brought(wanted, error) from error
+
+
+async def _bring(wanted: WantedFile, sha256: str | None, archives: Path, download: Download) -> FetchedFile:
+    if sha256 is None:
         return await _bring_unknown(wanted, archives, download)
-    path = archives / wanted.sha256 / wanted.name
-    if await _is_whole(path, wanted.sha256):
-        return FetchedFile(name=wanted.name, sha256=wanted.sha256, size=path.stat().st_size, how="cached")
-    async with held_async(archives / wanted.sha256 / ".lock", timeout=LOCK_TIMEOUT):
-        if await _is_whole(path, wanted.sha256):
-            return FetchedFile(name=wanted.name, sha256=wanted.sha256, size=path.stat().st_size, how="cached")
+    path = archives / sha256 / wanted.name
+    if await _is_whole(path, sha256):
+        return FetchedFile(name=wanted.name, sha256=sha256, size=path.stat().st_size, how="cached")
+    async with held_async(archives / sha256 / ".lock", timeout=LOCK_TIMEOUT):
+        if await _is_whole(path, sha256):
+            return FetchedFile(name=wanted.name, sha256=sha256, size=path.stat().st_size, how="cached")
         how = "healed" if path.exists() else "fetched"
         for left_over in path.parent.glob(".*.part"):
             # Of a process that died: a living one would hold the lock.
             left_over.unlink(missing_ok=True)
         incoming = _incoming(path)
         try:
-            sha256, size = await _fetch(wanted, incoming, download)
-            _check(wanted, sha256, size)
+            found, size = await _fetch(wanted, incoming, download)
+            _check(wanted, found, size)
             incoming.replace(path)
         finally:
             incoming.unlink(missing_ok=True)
@@ -113,13 +121,19 @@ async def _fetch(wanted: WantedFile, destination: Path, download: Download) -> t
     except OSError as error:
         if error.errno is None:
             raise _not_downloaded(wanted, error) from error
-        where = f"`{error.filename}`: " if error.filename else ""
-        raise HydrationFailed(
-            f"the package file `{wanted.name}` cannot be brought here: {where}{error.strerror or error}",
-            hint="Check the disk space and the rights on the folder, and that the file's channel is there",
-        ) from error
+        raise _not_brought(wanted, error) from error
     except Exception as error:
         raise _not_downloaded(wanted, error) from error
+
+
+def _not_brought(wanted: WantedFile, error: OSError) -> HydrationFailed:
+    where = f"`{error.filename2 or error.filename}`: " if error.filename else ""
+    hint = "Check the disk space and the rights on the folder, and that the file's channel is there"
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        hint = "Let processes open more files, for example with `ulimit -n 1024`"
+    return HydrationFailed(
+        f"the package file `{wanted.name}` cannot be brought here: {where}{error.strerror or error}", hint=hint
+    )
 
 
 def _not_downloaded(wanted: WantedFile, error: Exception) -> HydrationFailed:

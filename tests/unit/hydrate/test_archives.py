@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import subprocess
 import sys
@@ -194,3 +195,19 @@ def test_many_processes_download_once(tmp_path: Path) -> None:
     found = [process.communicate(timeout=60)[0].strip() for process in processes]
     assert sorted(found) == ["cached"] * 3 + ["fetched"]
     assert (tmp_path / "downloads").read_text() == "x"
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_with_a_hint(archives: Path) -> None:
+    path = archives / SHA256 / WANTED.name
+    path.mkdir(parents=True)
+    with pytest.raises(HydrationFailed) as caught:
+        run(WANTED, archives, Served())
+    assert str(path) in caught.value.message
+    assert caught.value.hint is not None
+    assert files(archives) == []
+
+
+def test_too_few_open_files_are_told_as_such(archives: Path) -> None:
+    with pytest.raises(HydrationFailed) as caught:
+        run(WANTED, archives, Served(OSError(errno.EMFILE, "Too many open files")))
+    assert caught.value.hint == "Let processes open more files, for example with `ulimit -n 1024`"
