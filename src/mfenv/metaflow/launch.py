@@ -173,7 +173,8 @@ class Launch:
         """Write the metadata file of this flow, under a name that tells its content."""
         content = metadata_file.dump(FlowMetadata(steps=assignments, locks=self._locks))
         path = wiring.folders.metadata / f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
-        if not path.exists():
+        # Damaged, it would travel with the code.
+        if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
         return path
 

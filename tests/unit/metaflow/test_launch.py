@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
+from mfenv.app.wiring import Wiring
+from mfenv.domain.assignment import Disabled
+from mfenv.hydrate.folders import LocalFolders
 from mfenv.metaflow.boundary import EnvironmentException
-from mfenv.metaflow.launch import _spoken
+from mfenv.metaflow.launch import Launch, _spoken
 
 
 @pytest.mark.parametrize(
@@ -20,3 +27,13 @@ def test_an_error_of_the_system_is_told_without_a_traceback(error: OSError, mess
     with pytest.raises(EnvironmentException) as caught, _spoken():
         raise error
     assert caught.value.message.partition("\n")[0] == message
+
+
+def test_a_damaged_metadata_file_is_written_again(tmp_path: Path) -> None:
+    launch = Launch(None, None, "local", print, force=False)
+    wiring = cast("Wiring", SimpleNamespace(folders=LocalFolders(tmp_path)))
+    path = launch._write_metadata(wiring, {"start": Disabled()})
+    content = path.read_bytes()
+    path.write_bytes(content[:10])
+    assert launch._write_metadata(wiring, {"start": Disabled()}) == path
+    assert path.read_bytes() == content
