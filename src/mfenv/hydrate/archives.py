@@ -24,8 +24,14 @@ Download = Callable[[str, Path], Awaitable[None]]
 """Bring the file at a URL to a path; raise anything when that does not work."""
 
 LOCK_TIMEOUT = 3600.0
+SILENCE = 30.0
+"""Seconds without a byte after which a download counts as broken off."""
 _PAUSES = (0.2, 1.0)
 """Seconds before a download that broke is tried again."""
+
+
+class SilentServerError(Exception):
+    """A server took the request and sends nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,13 +154,28 @@ async def _download(url: str, destination: Path, download: Download) -> None:
     """Download, again when the connection breaks in the middle: the client repeats only what was refused."""
     for pause in _PAUSES:
         try:
-            return await download(url, destination)
+            return await _while_it_grows(download(url, destination), destination)
         except Exception as error:
             # An error number comes from the system's own files; the network's errors have none.
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             await asyncio.sleep(pause)
-    return await download(url, destination)
+    return await _while_it_grows(download(url, destination), destination)
+
+
+async def _while_it_grows(coming: Awaitable[None], destination: Path) -> None:
+    """Await a download for as long as its file grows: a server that falls silent would be waited for in vain."""
+    task = asyncio.ensure_future(coming)
+    seen = -1
+    while True:
+        done, _ = await asyncio.wait({task}, timeout=SILENCE)
+        if done:
+            return task.result()
+        size = destination.stat().st_size if destination.exists() else 0
+        if size == seen:
+            task.cancel()
+            raise SilentServerError(f"nothing came for {SILENCE:.0f} seconds, after {size} bytes")
+        seen = size
 
 
 def _check(wanted: WantedFile, sha256: str, size: int, md5: str | None = None) -> None:

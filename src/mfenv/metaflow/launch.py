@@ -190,22 +190,27 @@ class Launch:
         """Begin to make the environments that the run will need, and lay out Metaflow's code for them."""
         if self._hydration is not None:
             return
-        with _spoken():
-            self.lock()
-            assert self._wiring is not None
-            self._hydration = BackgroundHydration(
-                self._wiring.hydrator,
-                [self._locks[id_] for id_ in self._in_order_of_need()],
-                _Lines(self._echo),
-            )
-            for lock_id in self._hydration.ready:
-                self._echo(f"Using existing Conda environment {lock_id}")
-            for lock in self._hydration.missing:
-                self._echo(f"Creating Conda environment {lock.id} ...")
-            self._hydration.start()
-            if self._locks:
-                kept = self._wiring.folders.code
-                self._code = CodeRoot(package, self._flow, self._environment, kept)
+        try:
+            with _spoken():
+                self._begin(package)
+        except BaseException:
+            # Metaflow calls nobody to finish a run that did not begin.
+            self.finish()
+            raise
+
+    def _begin(self, package: Any) -> None:
+        self.lock()
+        assert self._wiring is not None
+        self._hydration = BackgroundHydration(
+            self._wiring.hydrator, [self._locks[id_] for id_ in self._in_order_of_need()], _Lines(self._echo)
+        )
+        for lock_id in self._hydration.ready:
+            self._echo(f"Using existing Conda environment {lock_id}")
+        for lock in self._hydration.missing:
+            self._echo(f"Creating Conda environment {lock.id} ...")
+        self._hydration.start()
+        if self._locks:
+            self._code = CodeRoot(package, self._flow, self._environment, self._wiring.folders.code)
 
     def _in_order_of_need(self) -> list[LockId]:
         """Return the locks in the order in which steps that use them come up, each once."""

@@ -211,3 +211,34 @@ def test_too_few_open_files_are_told_as_such(archives: Path) -> None:
     with pytest.raises(HydrationFailed) as caught:
         run(WANTED, archives, Served(OSError(errno.EMFILE, "Too many open files")))
     assert caught.value.hint == "Let processes open more files, for example with `ulimit -n 1024`"
+
+
+def test_a_server_that_falls_silent_is_asked_again_and_then_named(
+    archives: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mfenv.hydrate.archives.SILENCE", 0.05)
+    monkeypatch.setattr("mfenv.hydrate.archives._PAUSES", (0.0, 0.0))
+    asked = []
+
+    async def silent(url: str, destination: Path) -> None:
+        asked.append(url)
+        destination.write_bytes(b"a beginning")
+        await asyncio.sleep(3600)
+
+    with pytest.raises(HydrationFailed, match="cannot be downloaded") as caught:
+        run(WANTED, archives, silent)
+    assert caught.value.output == "nothing came for 0 seconds, after 11 bytes"
+    assert len(asked) == 3
+    assert files(archives) == []
+
+
+def test_a_slow_server_is_waited_for(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mfenv.hydrate.archives.SILENCE", 0.2)
+
+    async def slow(_url: str, destination: Path) -> None:
+        for end in range(0, len(CONTENT) + 1, len(CONTENT) // 8):
+            destination.write_bytes(CONTENT[:end])
+            await asyncio.sleep(0.08)
+        destination.write_bytes(CONTENT)
+
+    assert run(WANTED, archives, slow) == _got("fetched")

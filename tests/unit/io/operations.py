@@ -80,3 +80,9 @@ async def where(payload: Payload, emit: Any) -> Any:
 async def hang(payload: Payload, emit: Any) -> Any:
     Path(payload["pid_file"]).write_text(str(os.getpid()))
     time.sleep(120)
+
+
+async def files(payload: Payload, emit: Any) -> Any:
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from mfenv.io import worker as worker_module
 from mfenv.io.worker import WorkerClient
 
 _NAMES = (
-    "echo fail unsolvable crash panic noisy read_input unspeakable die events where hang".split()  # noqa: SIM905
+    "echo fail unsolvable crash panic noisy read_input unspeakable die events where hang files".split()  # noqa: SIM905
 )
 OPERATIONS = {name: f"worker_operations:{name}" for name in _NAMES}
 _HERE = Path(__file__).parent
@@ -196,6 +197,18 @@ def test_close_ends_the_process_and_fails_what_is_under_way_for_good(worker: Wor
             under_way.result(timeout=10)
     assert not worker.is_running
     assert not _is_there(pid)
+
+
+def test_as_many_files_may_be_open_as_the_machine_allows(
+    make: Callable[..., WorkerClient],
+) -> None:
+    """Installing opens hundreds at once, and some systems begin with fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        assert make().call("files", {}) == min(10_000, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_closing_nothing_or_twice_does_no_harm(worker: WorkerClient) -> None:

@@ -29,6 +29,8 @@ from mfenv.errors import InvalidSpec, ResolutionFailed
 from mfenv.io.worker_main import Emit
 
 _TIME_LIMIT = datetime.timedelta(minutes=10)
+# Seconds for one answer of a channel; a whole index of a large one has to fit, over a slow line.
+_ANSWER_LIMIT = 180
 _PRIORITIES = {"strict": ChannelPriority.Strict, "disabled": ChannelPriority.Disabled}
 _OTHER_PLATFORMS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
 _gateways: dict[str, Gateway] = {}
@@ -38,7 +40,8 @@ def _gateway(cache: str) -> Gateway:
     """Return the gateway for a cache folder: one for all solves, so that repodata is read once."""
     if cache not in _gateways:
         # Only a client that is passed honours netrc, RATTLER_AUTH_FILE and the auth stores.
-        _gateways[cache] = Gateway(cache_dir=cache, client=Client.default_client())  # type: ignore[arg-type]
+        client = Client.default_client(timeout=_ANSWER_LIMIT)
+        _gateways[cache] = Gateway(cache_dir=cache, client=client)  # type: ignore[arg-type]
     return _gateways[cache]
 
 
