@@ -18,7 +18,7 @@ demo: $(READY) ## run the example twice, in environments made for it, and show t
 test: lint ## check everything: style, types, layers, doctests, tests (the local channel is built once)
 	$(BIN)/python -m mfenv.testing.channel build
 	$(BIN)/python -m pytest -q --doctest-modules src/mfenv
-	$(BIN)/python -m pytest -n 2 -m "not slow" tests
+	$(BIN)/python -m pytest -n 2 tests
 
 lint: $(READY) ## check style, types and layers
 	$(BIN)/ruff check .
@@ -29,7 +29,7 @@ lint: $(READY) ## check style, types and layers
 docs: $(READY) ## write the generated pages anew: docs/reference
 	$(BIN)/python scripts/write_reference.py
 
-bench: $(READY) ## measure; takes half an hour, and wants the machine for itself
+bench: $(READY) ## measure; takes about ten minutes, and wants the machine for itself
 	$(BIN)/python benchmarks/unchanged_run.py
 	$(BIN)/python benchmarks/import_cost.py
 	$(BIN)/python benchmarks/warm_caches.py

@@ -6,7 +6,7 @@ import argparse
 import sys
 from functools import partial
 
-from measure import alternate, flow_environment, report, scratch, wall
+from measure import alternate, flow_environment, report, scratch, took
 
 FLOW = """
 from metaflow import FlowSpec, conda, step
@@ -48,9 +48,9 @@ def main() -> None:
             path.write_text(FLOW.format(name=name, width=options.width))
         results = alternate(
             {
-                "no environment": partial(wall, [sys.executable, str(paths["Plain"]), "run"], environment, folder),
+                "no environment": partial(took, [sys.executable, str(paths["Plain"]), "run"], environment, folder),
                 "--environment=conda": partial(
-                    wall, [sys.executable, str(paths["Ours"]), "--environment=conda", "run"], environment, folder
+                    took, [sys.executable, str(paths["Ours"]), "--environment=conda", "run"], environment, folder
                 ),
             },
             rounds=options.rounds,

@@ -13,16 +13,16 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from measure import alternate, cpu, report, scratch, wall
+from measure import alternate, report, scratch, took
 
 ROOT = Path(__file__).parents[1]
 
 
 def virtual_environment(folder: Path, *requirements: str) -> str:
-    wall([sys.executable, "-m", "venv", "--without-pip", str(folder)], os.environ)
+    took([sys.executable, "-m", "venv", "--without-pip", str(folder)], os.environ)
     python = str(folder / "bin" / "python")
     uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
-    wall([*uv, *requirements], os.environ)
+    took([*uv, *requirements], os.environ)
     return python
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     with scratch() as folder:
         without = virtual_environment(folder / "without", metaflow)
         # By way of a source distribution: a wheel that is built in place leaves a `build` folder behind.
-        wall([sys.executable, "-m", "uv", "build", "--quiet", "--out-dir", str(folder / "dist"), str(ROOT)], os.environ)
+        took([sys.executable, "-m", "uv", "build", "--quiet", "--out-dir", str(folder / "dist"), str(ROOT)], os.environ)
         (wheel,) = (folder / "dist").glob("*.whl")
         having = virtual_environment(folder / "having", metaflow, str(wheel))
         environment = {
@@ -44,13 +44,13 @@ def main() -> None:
         nowhere = environment | {"METAFLOW_EXTENSIONS_SEARCH_DIRS": str(folder / "nowhere")}
         results = alternate(
             {
-                "not installed": partial(cpu, [without, "-c", "import metaflow"], environment),
-                "installed": partial(cpu, [having, "-c", "import metaflow"], environment),
-                "installed, not looked for": partial(cpu, [having, "-c", "import metaflow"], nowhere),
+                "not installed": partial(took, [without, "-c", "import metaflow"], environment),
+                "installed": partial(took, [having, "-c", "import metaflow"], environment),
+                "installed, not looked for": partial(took, [having, "-c", "import metaflow"], nowhere),
             },
             rounds=rounds,
         )
-    report(f"Processor time of `import metaflow` ({metaflow})", results, base="not installed")
+    report(f"`import metaflow` ({metaflow})", results, base="not installed")
 
 
 if __name__ == "__main__":

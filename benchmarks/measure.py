@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -18,12 +19,20 @@ from mfenv.testing.channel import built_channel
 Seconds = float
 
 
-def alternate(contestants: Mapping[str, Callable[[], Seconds]], *, rounds: int) -> dict[str, list[Seconds]]:
+@dataclass(frozen=True)
+class Took:
+    """How long something took on the clock, and the processor time that it and its children used."""
+
+    clock: Seconds
+    processor: Seconds
+
+
+def alternate(contestants: Mapping[str, Callable[[], Took]], *, rounds: int) -> dict[str, list[Took]]:
     """Measure all contestants `rounds` times, each round in the reverse order of the last; the first is not counted."""
     names = list(contestants)
     for name in names:
         contestants[name]()
-    results: dict[str, list[Seconds]] = {name: [] for name in names}
+    results: dict[str, list[Took]] = {name: [] for name in names}
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
             results[name].append(contestants[name]())
@@ -32,36 +41,44 @@ def alternate(contestants: Mapping[str, Callable[[], Seconds]], *, rounds: int) 
     return results
 
 
-def report(title: str, results: Mapping[str, Sequence[Seconds]], *, base: str) -> None:
-    """Print a table: smallest and middle value of each contestant, and both as multiples of those of `base`."""
+def report(title: str, results: Mapping[str, Sequence[Took]], *, base: str) -> None:
+    """Print smallest and middle values of each contestant, and all as multiples of those of `base`."""
     print(f"\n{title} ({len(results[base])} rounds, {os.cpu_count()} cores, Python {sys.version.split()[0]})")
     width = max(map(len, results))
-    print(f"  {'':{width}}     min  median   min x  median x")
-    for name, values in results.items():
-        low, middle = min(values), statistics.median(values)
-        ratios = low / min(results[base]), middle / statistics.median(results[base])
-        print(f"  {name:{width}} {low:6.3f}s {middle:6.3f}s  {ratios[0]:6.3f}    {ratios[1]:6.3f}")
+    print(f"  {'':{width}} {'clock':>22} {'processor':>30}")
+    print(f"  {'':{width}} {'min':>7} {'x':>6} {'median':>7} {'x':>6}   {'min':>7} {'x':>6} {'median':>7} {'x':>6}")
+    for name in results:
+        cells = []
+        for kind in ("clock", "processor"):
+            for middle in (min, statistics.median):
+                value, other = (middle([getattr(took, kind) for took in results[key]]) for key in (name, base))
+                cells.append(f"{value:6.3f}s {value / other:6.3f}")
+        print(f"  {name:{width}} {' '.join(cells[:2])}   {' '.join(cells[2:])}")
     sys.stdout.flush()
 
 
-def wall(command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> Seconds:
-    """Run a command that must succeed, and return how long it took."""
-    began = monotonic()
+def took(command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> Took:
+    """Run a command that must succeed, and return what it took."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), monotonic()
     done = subprocess.run(
         command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
-    took = monotonic() - began
+    ended, after = monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout.decode(errors='replace')}")
-    return took
+    return Took(ended - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def cpu(command: Sequence[str], environment: Mapping[str, str]) -> Seconds:
-    """Run a command that must succeed, and return the processor time that it and its children used."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    wall(command, environment)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def took_here(work: Callable[[], object]) -> Took:
+    """Do some work in this process and in those that it starts, and return what it took."""
+    before, began = _processor(), monotonic()
+    work()
+    return Took(monotonic() - began, _processor() - before)
+
+
+def _processor() -> Seconds:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def flow_environment(folder: Path) -> dict[str, str]:

@@ -11,10 +11,9 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from time import monotonic
 
 from environments import settle_channel, wiring_in
-from measure import alternate, report, scratch, wall
+from measure import Took, alternate, report, scratch, took, took_here
 
 from mfenv.app.wiring import Wiring
 from mfenv.domain.locked import LockedEnvironment
@@ -49,7 +48,7 @@ def request(wiring: Wiring, pypi: dict[str, str], conda: tuple[str, ...] = ()) -
     return ResolutionRequest(spec=spec, target=wiring.settings.target(Platform.host()))
 
 
-def uv_alone(wiring: Wiring, asked: ResolutionRequest) -> float:
+def uv_alone(wiring: Wiring, asked: ResolutionRequest) -> Took:
     """Have uv resolve the same requirements with the same cache, without conda's word."""
     answer = wiring.resolver.conda.resolve(asked)  # type: ignore[attr-defined]
     arguments = compile_arguments(_pypi_request(asked, answer, (), may_build=True))
@@ -58,19 +57,16 @@ def uv_alone(wiring: Wiring, asked: ResolutionRequest) -> float:
         (folder / "requirements.in").write_text("".join(f"{wanted}\n" for wanted in asked.spec.pypi))
         environment = {**os.environ, "UV_CACHE_DIR": str(wiring.folders.uv_cache)}
         command = [find_uv(), *arguments, "--format", "pylock.toml", "-o", "pylock.toml", "requirements.in"]
-        return wall(command, environment, folder)
+        return took(command, environment, folder)
 
 
-def resolve(wiring: Wiring, asked: ResolutionRequest) -> float:
-    began = monotonic()
-    wiring.resolver.resolve(asked)
-    return monotonic() - began
+def resolve(wiring: Wiring, asked: ResolutionRequest) -> Took:
+    return took_here(lambda: wiring.resolver.resolve(asked))
 
 
-def known(wiring: Wiring, asked: ResolutionRequest) -> float:
-    began = monotonic()
+def known(wiring: Wiring, asked: ResolutionRequest) -> Took:
     assert wiring.locker("benchmark").known([asked])
-    return monotonic() - began
+    return took_here(lambda: wiring.locker("benchmark").known([asked]))
 
 
 def locked(wiring: Wiring, asked: ResolutionRequest) -> LockedEnvironment:
@@ -80,21 +76,19 @@ def locked(wiring: Wiring, asked: ResolutionRequest) -> LockedEnvironment:
     return lock
 
 
-def create(wiring: Wiring, lock: LockedEnvironment) -> float:
+def create(wiring: Wiring, lock: LockedEnvironment) -> Took:
     remove_tree(wiring.folders.prefix(lock.id))
-    began = monotonic()
-    wiring.hydrator.hydrate(lock)
-    return monotonic() - began
+    return took_here(lambda: wiring.hydrator.hydrate(lock))
 
 
-def uv_install(wiring: Wiring, lock: LockedEnvironment, folder: Path) -> float:
+def uv_install(wiring: Wiring, lock: LockedEnvironment, folder: Path) -> Took:
     """Have uv alone put the same wheels into a virtual environment, which is made before."""
     shutil.rmtree(folder, ignore_errors=True)
     environment = {**os.environ, "UV_CACHE_DIR": str(wiring.folders.uv_cache)}
     subprocess.run([find_uv(), "venv", "--quiet", str(folder)], env=environment, check=True)
     pinned = [f"{package.name}=={package.version}" for package in lock.pypi]
     command = [find_uv(), "pip", "install", "--quiet", "--no-deps", "--python", str(folder), *pinned]
-    return wall(command, environment)
+    return took(command, environment)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from measure import alternate, flow_environment, report, scratch, wall
+from measure import alternate, flow_environment, report, scratch, took
 
 from mfenv.testing.channel import built_channel
 
@@ -48,9 +48,9 @@ def compare(folder: Path, title: str, *, packages: dict[str, str], body: str, ro
     plain_environment = environment | ({"PYTHONPATH": with_path} if with_path else {})
     results = alternate(
         {
-            "no environment": partial(wall, [sys.executable, str(plain), "run"], plain_environment, folder),
+            "no environment": partial(took, [sys.executable, str(plain), "run"], plain_environment, folder),
             "--environment=conda": partial(
-                wall, [sys.executable, str(ours), "--environment=conda", "run"], environment, folder
+                took, [sys.executable, str(ours), "--environment=conda", "run"], environment, folder
             ),
         },
         rounds=rounds,
@@ -67,7 +67,7 @@ def main() -> None:
         compare(folder, "Two steps that import nothing", packages={}, body="pass", rounds=rounds)
         beside = folder / "pandas"
         uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
-        wall([*uv, "--compile-bytecode", "--target", str(beside), f"pandas=={pandas}"], flow_environment(folder))
+        took([*uv, "--compile-bytecode", "--target", str(beside), f"pandas=={pandas}"], flow_environment(folder))
         compare(
             folder,
             f"Two steps that import pandas {pandas}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 
 from environments import request_for, settle_channel, wiring_in
-from measure import report, scratch
+from measure import scratch
 
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.testing.channel import built_channel
@@ -74,7 +75,9 @@ def main() -> None:
             # The first round fills the caches.
             for name in results if number else ():
                 results[name].append(took[name])
-        report(f"Two environments of {took['packages']} packages, warm caches", results, base="resolve")
+    print(f"\nTwo environments of {took['packages']} packages, warm caches ({options.rounds} rounds)")
+    for name, values in results.items():
+        print(f"  {name}: min {min(values):.2f}s, median {statistics.median(values):.2f}s, max {max(values):.2f}s")
 
 
 if __name__ == "__main__":

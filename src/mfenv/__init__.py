@@ -9,5 +9,7 @@ from mfenv.version import VERSION as __version__  # noqa: N811
 # Metaflow reads this name: it puts this package, with its distribution, into every code package,
 # so that a task elsewhere finds the classes that the registration strings name.
 METAFLOW_PACKAGE_POLICY = "include"
+# The same in the words of Metaflow 2.16.
+METAFLOW_PACKAGE = 1
 
-__all__ = ["METAFLOW_PACKAGE_POLICY", "__version__"]
+__all__ = ["METAFLOW_PACKAGE", "METAFLOW_PACKAGE_POLICY", "__version__"]

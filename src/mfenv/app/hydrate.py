@@ -42,6 +42,8 @@ class BackgroundHydration:
         return self.ready.get(lock_id) or self._coming[lock_id].result()
 
     def stop(self) -> None:
-        """Begin nothing new; what is under way goes on."""
+        """Begin nothing new and wait for nobody; what is under way goes on."""
+        # Python waits for these threads when it ends, and another process may take its time.
+        self._hydrator.give_up()
         if self._pool:
             self._pool.shutdown(wait=False, cancel_futures=True)

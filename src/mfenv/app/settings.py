@@ -100,12 +100,14 @@ class Settings:
         return baseline(platform, {**gpu, **self.virtual_packages.get(platform, {}), **(system or {})})
 
 
-def read(lookup: Lookup, environment: Mapping[str, str] | None = None) -> Settings:
+def read(values: Callable[[str], object], environment: Mapping[str, str] | None = None) -> Settings:
     """Read all settings; raise `InvalidSpec` naming the one that cannot be read.
 
-    `environment` is asked for what is not Metaflow's: ``CONDA_OVERRIDE_*`` and the cache folder's variables.
+    `values` gives the value of a setting by its name without ``METAFLOW_``, or None; `environment` is asked for what is
+    not Metaflow's: ``CONDA_OVERRIDE_*``, pip's and uv's variables, and the cache folder's.
     """
     environment = os.environ if environment is None else environment
+    lookup: Lookup = _texts_of(values)
     texts = [text for text in (lookup("CONDA_CHANNELS") or DEFAULT_CHANNELS).split(",") if text.strip()]
     channels = [Channel.parse(text, where="METAFLOW_CONDA_CHANNELS") for text in texts]
     credentials = map(credentials_in, texts, channels)
@@ -113,8 +115,8 @@ def read(lookup: Lookup, environment: Mapping[str, str] | None = None) -> Settin
     local_path = lookup("CONDA_LOCAL_PATH")
     store_root = lookup("CONDA_LOCALROOT")
     return Settings(
-        local_path=Path(local_path).expanduser().absolute() if local_path else _cache_folder(environment) / "mfenv",
-        store_root=Path(store_root).expanduser().absolute() if store_root else None,
+        local_path=_folder("CONDA_LOCAL_PATH", local_path) if local_path else _cache_folder(environment) / "mfenv",
+        store_root=_folder("CONDA_LOCALROOT", store_root) if store_root else None,
         channels=tuple(channels),
         channel_credentials=tuple(found for found in credentials if found),
         lock_timeout=_seconds("CONDA_LOCK_TIMEOUT", lookup("CONDA_LOCK_TIMEOUT"), _LOCK_TIMEOUT),
@@ -192,6 +194,25 @@ def _hosts(text: str | None) -> Mapping[str, tuple[str, str]]:
         ) from None
 
 
+def _texts_of(lookup: Callable[[str], object]) -> Lookup:
+    """Take what a configuration file holds as a value for the text that means it."""
+
+    def text_of(name: str) -> str | None:
+        value = lookup(name)
+        return value if value is None or isinstance(value, str) else json.dumps(value)
+
+    return text_of
+
+
+def _folder(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise InvalidSpec(
+            f"METAFLOW_{name}: `{text}` is in the home folder of nobody", hint="Set it to the path of a folder"
+        ) from error
+
+
 def _cache_folder(environment: Mapping[str, str]) -> Path:
     """Return the user's cache folder (XDG Base Directory 0.8; on macOS, Apple's)."""
     home = Path(environment.get("HOME") or Path.home())
@@ -209,8 +230,12 @@ def _seconds(name: str, text: str | None, default: float) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if seconds < 0:
-        raise InvalidSpec(f"METAFLOW_{name}: `{text}` is not a number of seconds")
+    # In these words nan is refused too, which is neither less nor more.
+    if not seconds >= 0:
+        raise InvalidSpec(
+            f"METAFLOW_{name}: `{text}` is not a number of seconds",
+            hint="Set it to a number of seconds, such as `3600`",
+        )
     return seconds
 
 
@@ -242,11 +267,16 @@ def _virtual_packages(text: str | None, environment: Mapping[str, str]) -> Mappi
             Platform.parse(platform, where=where): {str(name): str(version) for name, version in facts.items()}
             for platform, facts in configured.items()
         }
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InvalidSpec(
             f"{where}: `{text}` is not JSON of this form",
             hint='Set it to something like {"linux-64": {"__glibc": "2.28"}}',
         ) from error
+    try:
+        for platform, facts in by_platform.items():
+            baseline(platform, facts)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{where}: {error.message}", hint=error.hint) from error
     return {platform: {**by_platform.get(platform, {}), **_overrides(platform, environment)} for platform in Platform}
 
 

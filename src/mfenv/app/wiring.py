@@ -74,6 +74,11 @@ class Wiring:
         """The helper process that solves and links."""
         return WorkerClient({**rattler_backend.OPERATIONS, **conda.OPERATIONS}, needs=("rattler",))
 
+    def close(self) -> None:
+        """End the helper process, if there is one."""
+        if "worker" in self.__dict__:
+            self.worker.close()
+
     @cached_property
     def installer(self) -> RattlerInstaller:
         """The conda installer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +33,17 @@ class Channel:
         a URL are left out: see `credentials_in`. Raise `InvalidSpec` when `text` is none of these.
         """
         text = text.strip().rstrip("/")
-        if text.startswith(("/", "./", "../", "~")):
-            path = Path(relative_to or Path.cwd(), Path(text).expanduser())
-            return cls(location=path.resolve().as_uri())
-        parts = urlsplit(text)
-        if parts.scheme in _SCHEMES and (parts.netloc or parts.scheme == "file") and parts.path + parts.netloc:
-            return cls(location=without_credentials(text))
-        if _NAME.fullmatch(text):
-            return cls(location=text)
+        # Each of the libraries' own refusals (a port out of range, a home folder of nobody, a byte that no
+        # file name has) is one of ours.
+        with contextlib.suppress(ValueError, RuntimeError):
+            text.encode()
+            if text.startswith(("/", "./", "../", "~")):
+                path = Path(relative_to or Path.cwd(), Path(text).expanduser())
+                return cls(location=path.resolve().as_uri())
+            if _is_url(text):
+                return cls(location=without_credentials(text))
+            if _NAME.fullmatch(text):
+                return cls(location=text)
         raise InvalidSpec(
             f"{where}: `{re.sub(r'[^/]*@', '', without_credentials(text))}` is neither a channel name nor a URL",
             hint="Use a name such as `conda-forge`, a full https URL, or the path of a local channel",
@@ -54,13 +58,29 @@ class Channel:
         return self.location
 
 
+def _is_url(text: str) -> bool:
+    """Tell whether `text` is a URL that a channel can have; raise `ValueError` for one that nothing can have."""
+    parts = urlsplit(text)
+    return (
+        parts.scheme in _SCHEMES
+        and bool(parts.netloc or parts.scheme == "file")
+        and bool(parts.path + parts.netloc)
+        # Asking for the port checks it.
+        and (parts.port is None or parts.port > 0)
+    )
+
+
 def without_credentials(url: str) -> str:
     """Return `url` without user, password, token in the path, or query: safe to keep and to show.
 
     >>> without_credentials("https://me:secret@host/t/tok-1/team")
     'https://host/team'
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # What cannot be taken apart may hold a password anywhere before the last @.
+        return url.rpartition("@")[2]
     if not parts.scheme or "://" not in url:
         return url
     host = parts.netloc.rpartition("@")[2].lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform as host_platform
 import re
 from dataclasses import dataclass
@@ -18,18 +19,27 @@ class Machine:
 
     platform: Platform
     glibc: tuple[int, int] | None = None
+    """None: another C library."""
     osx: tuple[int, int] | None = None
 
     @classmethod
     def here(cls) -> Machine:
         """Look at this machine."""
         platform = Platform.host()
-        libc, version = host_platform.libc_ver() if platform.is_linux else ("", "")
         return cls(
             platform=platform,
-            glibc=_two(version) if libc == "glibc" else None,
+            glibc=_two(_glibc_version()) if platform.is_linux else None,
             osx=None if platform.is_linux else _two(host_platform.mac_ver()[0]),
         )
+
+
+def _glibc_version() -> str:
+    """Return glibc's version; empty on a machine with another C library, such as Alpine's musl."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
+        return ""
+    return version if name == "glibc" else ""
 
 
 def _two(version: str) -> tuple[int, int] | None:
@@ -52,9 +62,12 @@ def unmet(lock: LockedEnvironment, machine: Machine) -> str | None:
             for depend in package.record.depends
             if re.match(rf"{name}\b", depend) and (bound := _bound(depend))
         ]
-        if needed and has is not None and max(needed)[0] > has:
+        # On the other system it is not a question: no package for Linux needs a macOS.
+        asked = machine.platform.is_linux == (name == "__glibc")
+        if asked and needed and (has is None or max(needed)[0] > has):
             (major, minor), package_name = max(needed)
-            return f"`{package_name}` needs {name} {major}.{minor} and this machine has {has[0]}.{has[1]}"
+            found = f"{has[0]}.{has[1]}" if has else "none"
+            return f"`{package_name}` needs {name} {major}.{minor} and this machine has {found}"
     return None
 
 

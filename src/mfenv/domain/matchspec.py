@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from mfenv.domain.channel import Channel, without_credentials
 from mfenv.errors import InvalidSpec
@@ -92,14 +93,15 @@ class MatchSpec:
     channel: Channel | None = None
 
     @classmethod
-    def parse(cls, name: str, constraint: str, *, where: str) -> MatchSpec:
+    def parse(cls, name: str, constraint: str, *, where: str, relative_to: Path | None = None) -> MatchSpec:
         """Read ``name`` or ``channel::name`` with a constraint, as written at `where`.
 
+        A relative path of a channel is taken from `relative_to` (by default the working directory).
         The constraint is a version constraint, perhaps with a build string behind it: ``1.2=py311_0`` or
         ``>=1.2 py311*``. Raises `InvalidSpec`.
         """
         channel_text, _, bare = name.strip().rpartition("::")
-        channel = Channel.parse(channel_text, where=where) if channel_text else None
+        channel = Channel.parse(channel_text, where=where, relative_to=relative_to) if channel_text else None
         bare = bare.strip().lower()
         if not _NAME.fullmatch(bare):
             raise InvalidSpec(

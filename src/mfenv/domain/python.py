@@ -11,8 +11,8 @@ from mfenv.errors import InvalidSpec
 # Metaflow's own code, which runs in every task, needs this much (its vendored libraries, 2.16 to 2.19).
 OLDEST_PYTHON = (3, 7)
 
-_EXACT = re.compile(r"(==)?\s*(\d+)(\.\d+)?(\.\d+)?([a-z]+\d+)?")
-_BOUND = re.compile(r"(==|!=|>=|<=|~=|>|<)?(\d+)(?:\.(\d+))?(?:\.[0-9a-z]+)?(\.\*)?$")
+_EXACT = re.compile(r"(==)?\s*([0-9]{1,9})(\.[0-9]+)?(\.[0-9]+)?([a-z]+[0-9]+)?")
+_BOUND = re.compile(r"(==|!=|>=|<=|~=|>|<)?([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.[0-9a-z]+)?(\.\*)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,12 @@ class CondaRecord:
         for text in (self.name, self.version, self.build, self.subdir):
             if not is_plain_file_name(text):
                 raise LockError(f"`{text}` cannot be part of a conda package's name")
+        # Where py-rattler puts the modules of all noarch packages, below the prefix and without a second look.
+        folder = self.python_site_packages_path
+        if folder is not None and not all(
+            part != ".." and is_plain_file_name(part) for part in folder.rstrip("/").split("/")
+        ):
+            raise LockError(f"`{folder}` cannot be a folder of Python modules in an environment")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,8 @@ _LISTS = (
 _HERE = "/mfenv-what-was-there"
 _OF_THE_SHELL = frozenset({"_", "PWD", "OLDPWD", "SHLVL"})
 _TIME_LIMIT = 60.0
-_SOURCE_ALL = 'for script in "$@"; do . "$script"; done 1>&2; env -0'
+# On the way out and not at the end: a script may end the shell. By its path: a script may lose `PATH`.
+_SOURCE_ALL = 'exec 3>&1 1>&2; trap "/usr/bin/env -0 >&3" EXIT; for script in "$@"; do . "$script"; done'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class Activation:
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> Activation:
-        """Read what `dump` gave; raises `KeyError`, `TypeError` or `ValueError` on anything else."""
+        """Read what `dump` gave; raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` otherwise."""
         around = {name: (str(before), str(after)) for name, (before, after) in value["around"].items()}
         return cls(variables={name: str(text) for name, text in value["variables"].items()}, around=around)
 
@@ -81,7 +82,7 @@ def activation_of(prefix: Path) -> Activation:
     scripts = sorted((prefix / "etc" / "conda" / "activate.d").glob("*.sh"))
     if not scripts:
         return Activation(variables=given, around=around)
-    return _compare(given, _run(scripts, prefix, given))
+    return _compare(_run(scripts, prefix, given))
 
 
 def _env_vars_d(prefix: Path) -> dict[str, str]:
@@ -121,17 +122,18 @@ def _run(scripts: Iterable[Path], prefix: Path, given: Mapping[str, str]) -> dic
         ) from error
     pairs = (entry.partition("=") for entry in done.stdout.decode(errors="replace").split("\0") if "=" in entry)
     # A script that fails stops nobody, as in conda; what it set before stays set.
-    return {name: value for name, _, value in pairs if name not in _OF_THE_SHELL} or dict(given)
+    # What it unset is unset; a shell that told nothing at all changed nothing.
+    return {name: value for name, _, value in pairs if name not in _OF_THE_SHELL} or environment
 
 
-def _compare(given: Mapping[str, str], after: Mapping[str, str]) -> Activation:
-    variables: dict[str, str] = dict(given)
+def _compare(after: Mapping[str, str]) -> Activation:
+    variables: dict[str, str] = {}
     around: dict[str, tuple[str, str]] = {}
     inherited = {"HOME", "LANG", "USER", "TMPDIR"}
     for name, value in after.items():
         before, found, behind = value.partition(_HERE)
         if found:
-            behind = behind.removesuffix(f":{os.defpath}") if name == "PATH" else behind
+            behind = behind.removeprefix(f":{os.defpath}") if name == "PATH" else behind
             if before or behind:
                 around[name] = (before, behind)
         elif name not in inherited or value != os.environ.get(name):

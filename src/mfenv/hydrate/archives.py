@@ -7,6 +7,7 @@ knows nothing of py-rattler itself: the download is passed in.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import secrets
@@ -23,8 +24,14 @@ Download = Callable[[str, Path], Awaitable[None]]
 """Bring the file at a URL to a path; raise anything when that does not work."""
 
 LOCK_TIMEOUT = 3600.0
+SILENCE = 30.0
+"""Seconds without a byte after which a download counts as broken off."""
 _PAUSES = (0.2, 1.0)
 """Seconds before a download that broke is tried again."""
+
+
+class SilentServerError(Exception):
+    """A server took the request and sends nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +60,29 @@ async def bring(wanted: WantedFile, archives: Path, download: Download) -> Fetch
 
     A damaged file in the cache is fetched again. Other processes that want the same file wait for this one.
     """
-    if wanted.sha256 is None:
+    try:
+        return await _bring(wanted, wanted.sha256, archives, download)
+    except OSError as error:
+        raise _not_brought(wanted, error) from error
+
+
+async def _bring(wanted: WantedFile, sha256: str | None, archives: Path, download: Download) -> FetchedFile:
+    if sha256 is None:
         return await _bring_unknown(wanted, archives, download)
-    path = archives / wanted.sha256 / wanted.name
-    if await _is_whole(path, wanted.sha256):
-        return FetchedFile(name=wanted.name, sha256=wanted.sha256, size=path.stat().st_size, how="cached")
-    async with held_async(archives / wanted.sha256 / ".lock", timeout=LOCK_TIMEOUT):
-        if await _is_whole(path, wanted.sha256):
-            return FetchedFile(name=wanted.name, sha256=wanted.sha256, size=path.stat().st_size, how="cached")
+    path = archives / sha256 / wanted.name
+    if await _is_whole(path, sha256):
+        return FetchedFile(name=wanted.name, sha256=sha256, size=path.stat().st_size, how="cached")
+    async with held_async(archives / sha256 / ".lock", timeout=LOCK_TIMEOUT):
+        if await _is_whole(path, sha256):
+            return FetchedFile(name=wanted.name, sha256=sha256, size=path.stat().st_size, how="cached")
         how = "healed" if path.exists() else "fetched"
         for left_over in path.parent.glob(".*.part"):
             # Of a process that died: a living one would hold the lock.
             left_over.unlink(missing_ok=True)
         incoming = _incoming(path)
         try:
-            sha256, size = await _fetch(wanted, incoming, download)
-            _check(wanted, sha256, size)
+            found, size = await _fetch(wanted, incoming, download)
+            _check(wanted, found, size)
             incoming.replace(path)
         finally:
             incoming.unlink(missing_ok=True)
@@ -113,13 +127,19 @@ async def _fetch(wanted: WantedFile, destination: Path, download: Download) -> t
     except OSError as error:
         if error.errno is None:
             raise _not_downloaded(wanted, error) from error
-        where = f"`{error.filename}`: " if error.filename else ""
-        raise HydrationFailed(
-            f"the package file `{wanted.name}` cannot be brought here: {where}{error.strerror or error}",
-            hint="Check the disk space and the rights on the folder, and that the file's channel is there",
-        ) from error
+        raise _not_brought(wanted, error) from error
     except Exception as error:
         raise _not_downloaded(wanted, error) from error
+
+
+def _not_brought(wanted: WantedFile, error: OSError) -> HydrationFailed:
+    where = f"`{error.filename2 or error.filename}`: " if error.filename else ""
+    hint = "Check the disk space and the rights on the folder, and that the file's channel is there"
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        hint = "Let processes open more files, for example with `ulimit -n 1024`"
+    return HydrationFailed(
+        f"the package file `{wanted.name}` cannot be brought here: {where}{error.strerror or error}", hint=hint
+    )
 
 
 def _not_downloaded(wanted: WantedFile, error: Exception) -> HydrationFailed:
@@ -134,13 +154,28 @@ async def _download(url: str, destination: Path, download: Download) -> None:
     """Download, again when the connection breaks in the middle: the client repeats only what was refused."""
     for pause in _PAUSES:
         try:
-            return await download(url, destination)
+            return await _while_it_grows(download(url, destination), destination)
         except Exception as error:
             # An error number comes from the system's own files; the network's errors have none.
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             await asyncio.sleep(pause)
-    return await download(url, destination)
+    return await _while_it_grows(download(url, destination), destination)
+
+
+async def _while_it_grows(coming: Awaitable[None], destination: Path) -> None:
+    """Await a download for as long as its file grows: a server that falls silent would be waited for in vain."""
+    task = asyncio.ensure_future(coming)
+    seen = -1
+    while True:
+        done, _ = await asyncio.wait({task}, timeout=SILENCE)
+        if done:
+            return task.result()
+        size = destination.stat().st_size if destination.exists() else 0
+        if size == seen:
+            task.cancel()
+            raise SilentServerError(f"nothing came for {SILENCE:.0f} seconds, after {size} bytes")
+        seen = size
 
 
 def _check(wanted: WantedFile, sha256: str, size: int, md5: str | None = None) -> None:

@@ -33,8 +33,7 @@ def check_package(file_name: str, expected: tuple[str, str, str], members: dict[
     for path in _paths(file_name, members):
         check_path(file_name, path)
     if link := members.get("info/link.json"):
-        noarch = _object(file_name, "info/link.json", link).get("noarch") or {}
-        for entry_point in noarch.get("entry_points") or []:
+        for entry_point in _entry_points(file_name, link):
             command = str(entry_point).partition("=")[0].strip()
             if not is_plain_file_name(command):
                 raise _refusal(file_name, f"its entry point `{entry_point}` has a path for a name")
@@ -54,8 +53,19 @@ def _paths(file_name: str, members: dict[str, bytes | None]) -> Iterable[str]:
     if listed := members.get("info/files"):
         yield from (line for line in listed.decode(errors="replace").splitlines() if line)
     if content := members.get("info/paths.json"):
-        for entry in _object(file_name, "info/paths.json", content).get("paths") or []:
+        entries = _object(file_name, "info/paths.json", content).get("paths") or []
+        if not isinstance(entries, list):
+            raise _refusal(file_name, "its `info/paths.json` cannot be read")
+        for entry in entries:
             yield str(entry["_path"]) if isinstance(entry, dict) and "_path" in entry else ""
+
+
+def _entry_points(file_name: str, link: bytes) -> list[Any]:
+    noarch = _object(file_name, "info/link.json", link).get("noarch") or {}
+    found = noarch.get("entry_points") or [] if isinstance(noarch, dict) else None
+    if not isinstance(found, list):
+        raise _refusal(file_name, "its `info/link.json` cannot be read")
+    return found
 
 
 def _object(file_name: str, member: str, content: bytes | None) -> dict[str, Any]:

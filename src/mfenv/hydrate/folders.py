@@ -12,6 +12,7 @@
       wheels/<key>/<wheel>        wheels built here, by what they were built from
       staging/<lock id>.<random>/ prefixes in the making
       locks/                      files that OS locks are held on
+      metadata/<digest>.cnd       what a flow's code package says of its environments
       code/<digest>/              links to Metaflow's own code, for tasks in other interpreters
 
 The shape of a folder is part of its name's meaning: another shape gets another name.
@@ -46,7 +47,9 @@ class LocalFolders:
 
     def stale_staging(self, lock_id: LockId) -> list[Path]:
         """Return what earlier builders of an environment left behind."""
-        return sorted((self.root / "staging").glob(f"*{lock_id}.*"))
+        half_made = (self.root / "staging").glob(f"*{lock_id}.*")
+        half_removed = (self.root / "envs").glob(f".*{lock_id}.*")
+        return sorted([*half_made, *half_removed])
 
     @property
     def packages(self) -> Path:
@@ -77,6 +80,11 @@ class LocalFolders:
     def distributions(self) -> Path:
         """What conda packages bring on the Python side, by the digest of their file."""
         return self.root / "distributions"
+
+    @property
+    def metadata(self) -> Path:
+        """The folder of metadata files for code packages."""
+        return self.root / "metadata"
 
     @property
     def code(self) -> Path:

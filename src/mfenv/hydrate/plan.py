@@ -8,7 +8,7 @@ from pathlib import Path
 from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.locked import LockedEnvironment, LockedPackage
 from mfenv.hydrate.folders import LocalFolders
-from mfenv.hydrate.prefix import ready_prefix
+from mfenv.hydrate.prefix import usable_prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +33,9 @@ class HydrationPlan:
 def plan(lock: LockedEnvironment, folders: LocalFolders) -> HydrationPlan:
     """Look at what is on this machine and say what is missing for `lock`. Changes nothing."""
     prefix = folders.prefix(lock.id)
-    if ready_prefix(prefix, lock.id):
+    if usable_prefix(prefix, lock):
         return HydrationPlan()
-    left_over = ([prefix] if prefix.exists() else []) + folders.stale_staging(lock.id)
+    left_over = ([prefix] if prefix.exists() or prefix.is_symlink() else []) + folders.stale_staging(lock.id)
     missing = tuple(artifact for artifact in lock.artifacts if not is_here(artifact, folders.archives))
     return HydrationPlan(fetch=missing, link=(*lock.packages, *lock.pypi), remove=tuple(left_over))
 

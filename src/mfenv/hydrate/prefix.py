@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mfenv.domain.digest import Json, LockId, canonical_json
+from mfenv.domain.locked import LockedEnvironment
 from mfenv.hydrate.activation import Activation
 from mfenv.io.files import write_atomically
 
@@ -45,9 +46,15 @@ def ready_prefix(path: Path, lock_id: LockId) -> Prefix | None:
         if marker["schema"] != SCHEMA or marker["lock"] != lock_id or marker["path"] != str(path):
             return None
         activation = Activation.load(marker["activation"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Prefix(path=path, lock_id=lock_id, activation=activation)
+
+
+def usable_prefix(path: Path, lock: LockedEnvironment) -> Prefix | None:
+    """Return the prefix of `lock` at `path` if it is ready and nobody, such as a cleaner, took its interpreter."""
+    prefix = ready_prefix(path, lock.id)
+    return None if prefix and lock.find("python") and not prefix.python.exists() else prefix
 
 
 def mark_ready(prefix: Prefix) -> None:

@@ -27,6 +27,8 @@ from mfenv.io.secrets import with_credentials, without_secrets
 from mfenv.io.worker_main import Emit
 
 _DOWNLOADS_AT_ONCE = 24
+_NOT_LINKED = "Check the disk space and the rights on the folder, and run again"
+_TOO_LONG = "A package has no room for a path as long as this one: set METAFLOW_CONDA_LOCAL_PATH to a shorter one"
 
 
 async def fetch(payload: Mapping[str, Any], emit: Emit) -> Json:
@@ -78,7 +80,7 @@ async def link(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     except Exception as error:
         raise HydrationFailed(
             "py-rattler could not put the packages in place",
-            hint="Check the disk space and the rights on the folder, and run again",
+            hint=_TOO_LONG if "longer than the placeholder" in str(error) else _NOT_LINKED,
             output=str(error),
         ) from error
     for package in payload["packages"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Protocol
 
 from mfenv.domain.locked import LockedEnvironment
@@ -14,7 +15,7 @@ from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.link_scripts import run_post_link
 from mfenv.hydrate.ownership import check_ownership
 from mfenv.hydrate.plan import plan
-from mfenv.hydrate.prefix import Prefix, mark_ready, ready_prefix
+from mfenv.hydrate.prefix import Prefix, mark_ready, usable_prefix
 from mfenv.hydrate.pypi import PypiInstaller, site_packages_of
 from mfenv.io.filelock import held
 from mfenv.io.files import remove_tree
@@ -50,10 +51,11 @@ class Hydrator:
         self._machine = machine
         self._lock_timeout = lock_timeout
         self._link_scripts = link_scripts
+        self._given_up = threading.Event()
 
     def ready(self, lock: LockedEnvironment) -> Prefix | None:
         """Return the prefix of `lock` if it is there; costs one small read."""
-        return ready_prefix(self._folders.prefix(lock.id), lock.id)
+        return usable_prefix(self._folders.prefix(lock.id), lock)
 
     def hydrate(self, lock: LockedEnvironment, events: HydrationEvents | None = None) -> Prefix:
         """Return the prefix of `lock`, made if need be. Any number of processes may ask for the same one.
@@ -68,15 +70,20 @@ class Hydrator:
                 hint="Run the step on another machine, or ask for packages that are built for this one",
             )
         waiting = events.waiting if events else None
-        with held(self._folders.prefix_lock(lock.id), timeout=self._lock_timeout, waiting=waiting):
+        path = self._folders.prefix_lock(lock.id)
+        with held(path, timeout=self._lock_timeout, waiting=waiting, given_up=self._given_up.is_set):
             # Somebody else may have made it while this process waited.
             return self.ready(lock) or self._build(lock, events)
 
+    def give_up(self) -> None:
+        """Have calls that wait for another builder fail, from here on; what is being built here goes on."""
+        self._given_up.set()
+
     def _build(self, lock: LockedEnvironment, events: HydrationEvents | None) -> Prefix:
         path, staging = self._folders.prefix(lock.id), self._folders.staging(lock.id)
-        for left_over in plan(lock, self._folders).remove:
-            remove_tree(left_over)
         try:
+            for left_over in plan(lock, self._folders).remove:
+                remove_tree(left_over)
             self._installer.fetch(list(lock.artifacts), on_event=events.fetched if events else None)
             self._installer.link(lock, staging, path)
             wheels = self._wheels.read(lock) if lock.pypi else []

@@ -23,14 +23,16 @@ def held(
     *,
     timeout: float,
     waiting: Callable[[str], None] | None = None,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
     """Hold the lock at `path` for the duration of the block; other processes and threads wait.
 
     After `timeout` seconds raise `HydrationFailed` saying who holds it. `waiting` is called once, with
-    the holder's description, if there is one to wait for.
+    the holder's description, if there is one to wait for. `given_up` tells whether the wait is still wanted;
+    when it is not, `HydrationFailed` is raised at once.
     """
     with _opened(path) as descriptor:
-        for pause in _attempts(descriptor, path, timeout, waiting):
+        for pause in _attempts(descriptor, path, timeout, waiting, given_up):
             time.sleep(pause)
         yield
 
@@ -41,7 +43,7 @@ async def held_async(path: Path, *, timeout: float) -> AsyncIterator[None]:
     import asyncio  # loaded here, since launching processes never need it
 
     with _opened(path) as descriptor:
-        for pause in _attempts(descriptor, path, timeout, None):
+        for pause in _attempts(descriptor, path, timeout, None, lambda: False):
             await asyncio.sleep(pause)
         yield
 
@@ -66,7 +68,13 @@ def _open(path: Path) -> int:
         ) from error
 
 
-def _attempts(descriptor: int, path: Path, timeout: float, waiting: Callable[[str], None] | None) -> Iterator[float]:
+def _attempts(
+    descriptor: int,
+    path: Path,
+    timeout: float,
+    waiting: Callable[[str], None] | None,
+    given_up: Callable[[], bool],
+) -> Iterator[float]:
     """Try to lock until it works; between attempts yield the seconds to wait."""
     deadline = time.monotonic() + timeout
     pause = 0.005
@@ -75,6 +83,8 @@ def _attempts(descriptor: int, path: Path, timeout: float, waiting: Callable[[st
         if waiting:
             waiting(holder)
             waiting = None
+        if given_up():
+            raise HydrationFailed(f"the wait for {holder}, which holds `{path}`, was given up")
         if time.monotonic() > deadline:
             raise HydrationFailed(
                 f"waited {timeout:.0f} seconds for {holder}, which holds `{path}`",

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
 import shutil
+import time
 from pathlib import Path
 
 _CHUNK = 1 << 20
+_PAUSES = (0.05, 0.2, 1.0)
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write `content` to `path` by way of a neighbour file and a rename; `durable` also survives power loss."""
+def write_atomically(path: Path, content: bytes, *, durable: bool = False, overwrite: bool = True) -> None:
+    """Write `content` to `path` by way of a neighbour file and a rename; `durable` also survives power loss.
+
+    Without `overwrite`, a file that is there stays, whoever wrote it and however short a time ago.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
@@ -22,10 +28,22 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> No
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        neighbour.replace(path)
+        if overwrite or not _linked(neighbour, path):
+            neighbour.replace(path)
     except BaseException:
         neighbour.unlink(missing_ok=True)
         raise
+
+
+def _linked(neighbour: Path, path: Path) -> bool:
+    """Give `neighbour` the name `path` unless that is taken; False where the file system has no hard links."""
+    try:
+        path.hardlink_to(neighbour)
+    except OSError:
+        if not path.exists():
+            return False
+    neighbour.unlink()
+    return True
 
 
 def sha256_of(path: Path) -> str:
@@ -49,11 +67,33 @@ def copy_hashing(source: Path, destination: Path) -> tuple[str, int]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and all in it, if it is there; first under another name, so that nobody sees half of it."""
+    """Remove a folder and all in it, or what stands in its place, if it is there.
+
+    First it gets another name, so that nobody sees half of it.
+    """
     doomed = path.with_name(f".{path.name}.{secrets.token_hex(4)}.doomed")
     try:
         path.rename(doomed)
     except FileNotFoundError:
         return
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(doomed)
+        if doomed.is_symlink() or not doomed.is_dir():
+            doomed.unlink()
+        else:
+            _remove_folder(doomed)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder into which somebody may still be writing: the helper of a killed process, for a moment."""
+    for pause in _PAUSES:
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            time.sleep(pause)
+        else:
+            return
+    shutil.rmtree(folder)

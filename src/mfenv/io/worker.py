@@ -55,6 +55,7 @@ class WorkerClient:
         self._needs = needs
         self._lock = threading.Lock()
         self._process: _Process | None = None
+        self._closed = False
         atexit.register(self.close)
 
     def call(self, operation: str, payload: Mapping[str, Json], on_event: OnEvent | None = None) -> Any:
@@ -64,9 +65,12 @@ class WorkerClient:
         too, `ToolNotFound` when a needed module is missing, and whatever `EnvironmentsError` the
         operation raised. `on_event` is called from another thread.
         """
+        process = self._running()
         try:
-            return self._running().submit(operation, payload, on_event).result()
+            return process.submit(operation, payload, on_event).result()
         except WorkerDied:
+            if self._closed:
+                raise
             return self._running().submit(operation, payload, on_event).result()
 
     def start(self) -> None:
@@ -74,8 +78,9 @@ class WorkerClient:
         self._running()
 
     def close(self) -> None:
-        """End the process, if there is one; calls under way fail with `WorkerDied`."""
+        """End the process, if there is one, for good; calls under way and later ones fail with `WorkerDied`."""
         with self._lock:
+            self._closed = True
             process, self._process = self._process, None
         if process is not None:
             process.close()
@@ -87,6 +92,8 @@ class WorkerClient:
 
     def _running(self) -> _Process:
         with self._lock:
+            if self._closed:
+                raise WorkerDied("the helper process was ended, since nobody waits for its work any more")
             if self._process is None or not self._process.is_alive:
                 self._process = _Process(_command(self._operations, self._needs))
             return self._process
@@ -123,6 +130,8 @@ class _Process:
         self._awaited: dict[int, tuple[Future[Any], OnEvent | None]] = {}
         self._next = 0
         self._dead = False
+        self._failing = threading.Lock()
+        self._output: str | None = None
         threading.Thread(target=self._read, name="mfenv-worker-answers", daemon=True).start()
 
     @property
@@ -160,6 +169,10 @@ class _Process:
             self._deliver(message)
         self._dead = True
         self._fail_all()
+        self._popen.stdout.close()
+        with contextlib.suppress(OSError):
+            assert self._popen.stdin is not None
+            self._popen.stdin.close()
 
     def _deliver(self, message: dict[str, Any]) -> None:
         if "event" in message:
@@ -177,16 +190,19 @@ class _Process:
 
     def _fail_all(self) -> None:
         code = self._popen.wait()
-        self._errors.seek(0)
-        output = self._errors.read().decode(errors="replace")
-        while self._awaited:
-            _, (future, _) = self._awaited.popitem()
-            if not future.done():
+        # The reader and those who call may find out at the same time.
+        with self._failing:
+            if self._output is None:
+                with self._errors as file:
+                    file.seek(0)
+                    self._output = file.read().decode(errors="replace")
+            while self._awaited:
+                _, (future, _) = self._awaited.popitem()
                 future.set_exception(
                     WorkerDied(
                         f"the helper process ended in the middle of its work (exit code {code})",
                         hint="Run again; if it happens again, check the memory and disk space of this machine",
-                        output=output,
+                        output=self._output,
                     )
                 )
 

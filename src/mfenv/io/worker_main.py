@@ -7,8 +7,10 @@ input is the parent's end (closed or killed), and `os._exit` is the way out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
+import resource
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,12 +19,15 @@ from typing import Any
 from mfenv.domain.digest import Json
 from mfenv.io.worker import describe, receive, send
 
+_FILES = 10_000
+
 Emit = Callable[[dict[str, Json]], None]
 Operation = Callable[[dict[str, Any], Emit], Awaitable[Json]]
 
 
 def main(operations: Mapping[str, str]) -> None:
     """Serve calls from standard input until it ends; `operations` maps names to ``module:function``."""
+    _open_many_files()
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     # What a library prints must not get between the frames.
@@ -43,6 +48,15 @@ def main(operations: Mapping[str, str]) -> None:
     finally:
         sys.stderr.flush()
         os._exit(1)
+
+
+def _open_many_files() -> None:
+    """Raise the limit of open files as far as this process may: macOS begins with 256, fewer than links at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server:

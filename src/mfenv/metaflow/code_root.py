@@ -7,6 +7,8 @@ the bytecode that Python puts beside them), under a digest of what they link to;
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -52,12 +54,13 @@ def _variables(package: Any, path: str) -> Mapping[str, str]:
 
 def _others_add_code(flow: Any) -> bool:
     """Tell whether a decorator adds files of its own to the package, which are known only once it is made."""
-    ours = (FlowDecorator.add_to_package, StepDecorator.add_to_package)
+    # Metaflow's flow decorators know the hook since 2.17.
+    theirs = (StepDecorator.add_to_package, getattr(FlowDecorator, "add_to_package", None))
     decorators = [
         *flow_decorators(type(flow)),
         *(decorator for step in flow for decorator in step.decorators),
     ]
-    return any(getattr(type(decorator), "add_to_package", ours[0]) not in ours for decorator in decorators)
+    return any(getattr(type(decorator), "add_to_package", None) not in theirs for decorator in decorators)
 
 
 def _link_children(source: Path, folder: Path) -> None:
@@ -69,24 +72,46 @@ def _link_children(source: Path, folder: Path) -> None:
 
 def _kept_links(names: Iterable[tuple[str, str]], kept: Path) -> Path:
     """Return a folder of links to the given files, made if it is not there yet."""
-    pairs = sorted((os.path.relpath(name, _CODE_FOLDER), path) for path, name in names)
+    # Past the links of a run that this one is nested in: those go away with it.
+    pairs = sorted((os.path.relpath(name, _CODE_FOLDER), _past_links(path)) for path, name in names)
     digest = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:40]
     folder = kept / digest
     if not folder.is_dir():
         kept.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=f".{digest}.", dir=kept))
         # For the bytecode of modules that are single files.
-        (making / "__pycache__").mkdir()
-        for name, path in pairs:
-            link = making / name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(path)
+        try:
+            (making / "__pycache__").mkdir()
+            for name, path in pairs:
+                link = making / name
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(path)
+        except BaseException:
+            _discard(making)
+            raise
         try:
             making.rename(folder)
         except OSError:
-            # Another run was faster. Should the links be gone now, the task's own import will say so.
+            # Another run was faster.
             _discard(making)
+    # A cleaner of old files may have taken some.
+    for name, path in pairs:
+        link = folder / name
+        if not os.path.lexists(link):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(path)
     return folder
+
+
+def _past_links(path: str) -> str:
+    folder, slash, name = path.rpartition("/")
+    return os.path.realpath(path) if Path(path).is_symlink() else _real_folder(folder) + slash + name
+
+
+@functools.cache
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def _discard(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from metaflow import metaflow_config, metaflow_config_funcs
@@ -16,17 +15,15 @@ def read_settings() -> Settings:
     return settings.read(_lookup)
 
 
-def _lookup(name: str) -> str | None:
-    """Return a setting's text.
+def _lookup(name: str) -> object:
+    """Return a setting's value; None when nobody set it.
 
     Metaflow writes every ``CONDA_`` setting that it knows of into the definitions of remote jobs. Those that may hold
     credentials are therefore not registered with it, and are read here from the same places in the same order.
     """
     if hasattr(metaflow_config, name):
-        value = getattr(metaflow_config, name)
-    else:
-        key = f"METAFLOW_{name}"
-        project = metaflow_config_funcs.METAFLOW_LOCAL_CONFIG or {}
-        profile = metaflow_config_funcs.METAFLOW_CONFIG or {}
-        value = os.environ.get(key, project.get(key, profile.get(key)))
-    return value if value is None or isinstance(value, str) else json.dumps(value)
+        return getattr(metaflow_config, name)
+    key = f"METAFLOW_{name}"
+    project = metaflow_config_funcs.METAFLOW_LOCAL_CONFIG or {}
+    profile = metaflow_config_funcs.METAFLOW_CONFIG or {}
+    return os.environ.get(key, project.get(key, profile.get(key)))

@@ -56,8 +56,10 @@ def _spoken() -> Iterator[None]:
     except EnvironmentsError as error:
         raise EnvironmentException(error) from error
     except OSError as error:
+        # A write that fails does not say what it wrote to.
+        place = f"`{error.filename}` cannot be used" if error.filename else "a file cannot be written"
         unusable = HydrationFailed(
-            f"`{error.filename}` cannot be used: {error.strerror or error}",
+            f"{place}: {error.strerror or error}",
             hint="Check the disk and the rights on that folder, or set METAFLOW_CONDA_LOCAL_PATH to another",
         )
         raise EnvironmentException(unusable) from error
@@ -105,7 +107,7 @@ class Launch:
             self._locks = {lock.id: lock for lock in locks.values()}
             assignments = {step: self._assignment(requests.get(step), locks) for step in layers}
             # Here and not when it is packaged: Metaflow does that in a thread, where an error is only a line.
-            self._metadata = self._write_metadata(settings, assignments)
+            self._metadata = self._write_metadata(wiring, assignments)
             self._assignments = assignments
 
     def _layers(self) -> dict[str, SpecLayer]:
@@ -170,7 +172,12 @@ class Launch:
         noun = "environment" if len(missing) == 1 else "environments"
         self._echo(f"Resolving {len(missing)} {noun} ...", nl=False)
         began = time.monotonic()
-        outcomes = locker.resolve(missing)
+        try:
+            outcomes = locker.resolve(missing)
+        except BaseException:
+            # Python waits at its end for threads that wait for the helper process.
+            wiring.close()
+            raise
         failures = {request: outcome for request, outcome in outcomes.items() if isinstance(outcome, EnvironmentsError)}
         self._echo(f" {'failed' if failures else 'done'} in {time.monotonic() - began:.1f} seconds.")
         if failures:
@@ -186,11 +193,12 @@ class Launch:
         lock = locks[request]
         return Locked(request=request.key, lock=lock.id, platform=lock.platform)
 
-    def _write_metadata(self, settings: Settings, assignments: Mapping[str, StepAssignment]) -> Path:
+    def _write_metadata(self, wiring: Wiring, assignments: Mapping[str, StepAssignment]) -> Path:
         """Write the metadata file of this flow, under a name that tells its content."""
         content = metadata_file.dump(FlowMetadata(steps=assignments, locks=self._locks))
-        path = settings.local_path / "metadata" / f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
-        if not path.exists():
+        path = wiring.folders.metadata / f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
+        # Damaged, it would travel with the code.
+        if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
         return path
 
@@ -206,22 +214,27 @@ class Launch:
         """Begin to make the environments that the run will need, and lay out Metaflow's code for them."""
         if self._hydration is not None:
             return
-        with _spoken():
-            self.lock()
-            assert self._wiring is not None
-            self._hydration = BackgroundHydration(
-                self._wiring.hydrator,
-                [self._locks[id_] for id_ in self._in_order_of_need()],
-                _Lines(self._echo),
-            )
-            for lock_id in self._hydration.ready:
-                self._echo(f"Using existing Conda environment {lock_id}")
-            for lock in self._hydration.missing:
-                self._echo(f"Creating Conda environment {lock.id} ...")
-            self._hydration.start()
-            if self._locks:
-                kept = self._wiring.folders.code
-                self._code = CodeRoot(package, self._flow, self._environment, kept)
+        try:
+            with _spoken():
+                self._begin(package)
+        except BaseException:
+            # Metaflow calls nobody to finish a run that did not begin.
+            self.finish()
+            raise
+
+    def _begin(self, package: Any) -> None:
+        self.lock()
+        assert self._wiring is not None
+        self._hydration = BackgroundHydration(
+            self._wiring.hydrator, [self._locks[id_] for id_ in self._in_order_of_need()], _Lines(self._echo)
+        )
+        for lock_id in self._hydration.ready:
+            self._echo(f"Using existing Conda environment {lock_id}")
+        for lock in self._hydration.missing:
+            self._echo(f"Creating Conda environment {lock.id} ...")
+        self._hydration.start()
+        if self._locks:
+            self._code = CodeRoot(package, self._flow, self._environment, self._wiring.folders.code)
 
     def _in_order_of_need(self) -> list[LockId]:
         """Return the locks in the order in which steps that use them come up, each once."""
@@ -265,6 +278,9 @@ class Launch:
         """Stop what is not needed any more, and clear away the run's own folder."""
         if self._hydration:
             self._hydration.stop()
+        if self._wiring:
+            # What is still in the making nobody waits for any more: a run that failed should end now.
+            self._wiring.close()
         if self._code:
             self._code.remove()
             self._code = None

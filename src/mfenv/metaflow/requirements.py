@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in
+from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in, without_credentials
 from mfenv.domain.cutoff import check_cutoff
 from mfenv.domain.index import IndexSecret, PackageIndex, index_secret, secrets_in
 from mfenv.domain.matchspec import MatchSpec
@@ -44,8 +44,11 @@ def forget_credentials(decorators: Iterable[WrittenDecorator]) -> None:
         if decorator.name not in CONDA_NAMES | PYPI_NAMES:
             continue
         for key in ("channels", "extra_indices"):
-            if decorator.attributes.get(key):
-                decorator.attributes[key] = [_without_credentials(text) for text in _texts(decorator.attributes[key])]
+            value = decorator.attributes.get(key)
+            if isinstance(value, str):
+                decorator.attributes[key] = _without_credentials(value)
+            elif isinstance(value, Sequence):
+                decorator.attributes[key] = [_without_credentials(x) if isinstance(x, str) else x for x in value]
         for key in ("packages", "libraries"):
             packages = decorator.attributes.get(key)
             if isinstance(packages, Mapping) and any("://" in f"{name}{text}" for name, text in packages.items()):
@@ -86,7 +89,6 @@ class Reader:
         return layer
 
     def _pypi(self, decorator: WrittenDecorator) -> SpecLayer:
-        attributes = decorator.attributes
         requirements: dict[str, Requirement] = {}
         places: dict[str, Place] = {}
         for name, constraint in self._mapping(decorator, "packages").items():
@@ -106,8 +108,7 @@ class Reader:
             pypi=tuple(requirements.values()),
             conda_only=tuple(conda_only.values()),
             indexes=tuple(
-                PackageIndex.parse(text, where=where, relative_to=self.folder)
-                for text in _texts(attributes.get("extra_indices"))
+                PackageIndex.parse(text, where=where, relative_to=self.folder) for text in self._indices(decorator)
             ),
             exclude_newer=self._exclude_newer(decorator),
             disabled=self._disabled(decorator),
@@ -129,11 +130,21 @@ class Reader:
             system[str(name)] = version
         return SpecLayer(system=tuple(system.items()), disabled=self._disabled(decorator))
 
-    def _python(self, decorator: WrittenDecorator, places: dict[str, Place]) -> PythonConstraint | None:
+    def _python(
+        self, decorator: WrittenDecorator, places: dict[str, Place], among: MatchSpec | None = None
+    ) -> PythonConstraint | None:
+        """Return the Python that the decorator asks for, in `python=` or else as one `among` its packages.
+
+        A step's Python has to win over its flow's, in whichever of the two ways each is written.
+        """
         value = decorator.attributes.get("python")
         if value in (None, ""):
-            return None
-        places["python"] = self._place(decorator, f'python="{value}"')
+            if among is None or among.version == "*":
+                return None
+            return PythonConstraint.parse(among.version, where=str(places["python"]))
+        # How ``--with conda:python=3.10`` arrives.
+        shown = "3.10" if isinstance(value, float) and value == 3.1 else value
+        places["python"] = self._place(decorator, f'python="{shown}"')
         return PythonConstraint.parse(value, where=str(places["python"]))
 
     def _exclude_newer(self, decorator: WrittenDecorator) -> str:
@@ -142,24 +153,28 @@ class Reader:
         return check_cutoff(str(value), where=where) if value else ""
 
     def _conda(self, decorator: WrittenDecorator) -> SpecLayer:
-        attributes = decorator.attributes
         packages: dict[str, MatchSpec] = {}
         places: dict[str, Place] = {}
         # `packages` is standard Metaflow's newer word; it wins, as there.
         for key in ("libraries", "packages"):
             for name, constraint in self._mapping(decorator, key).items():
-                place = self._place(decorator, f'{key}={{"{name}": "{constraint}"}}')
-                spec = MatchSpec.parse(str(name), _text(constraint), where=str(place))
+                place = self._place(decorator, f'{key}={{"{without_credentials(str(name))}": "{constraint}"}}')
+                spec = MatchSpec.parse(str(name), _text(constraint), where=str(place), relative_to=self.folder)
+                if spec.name == "python" and (spec.build or spec.channel):
+                    raise InvalidSpec(
+                        f"{place}: for Python only the version can be chosen, not a build or a channel",
+                        hint="The first of `channels` that has Python is where it comes from",
+                    )
                 packages[spec.name] = spec
                 places[spec.name] = place
         channels = []
-        for text in _texts(attributes.get("channels")):
+        for text in self._channels(decorator):
             place = self._place(decorator, "channels=[...]")
             channel = Channel.parse(text, where=str(place), relative_to=self.folder)
             places[f"channel:{channel}"] = self._place(decorator, f'channels=["{channel}"]')
             channels.append(channel)
         return SpecLayer(
-            python=self._python(decorator, places),
+            python=self._python(decorator, places, packages.get("python")),
             conda=tuple(packages.values()),
             channels=tuple(channels),
             exclude_newer=self._exclude_newer(decorator),
@@ -168,12 +183,12 @@ class Reader:
         )
 
     def channel_credentials(self, decorators: Iterable[WrittenDecorator]) -> list[ChannelCredentials]:
-        """Return the credentials in the URLs of channels that this level names."""
+        """Return the credentials in the URLs of channels that this level names, for packages too."""
         found = [
             credentials_in(text, Channel.parse(text, where=self.owner, relative_to=self.folder))
             for decorator in decorators
             if decorator.name in CONDA_NAMES
-            for text in _texts(decorator.attributes.get("channels"))
+            for text in (*self._channels(decorator), *self._pinned_channel_texts(decorator))
         ]
         return [credentials for credentials in found if credentials]
 
@@ -183,7 +198,7 @@ class Reader:
             index_secret(text, PackageIndex.parse(text, where=self.owner, relative_to=self.folder))
             for decorator in decorators
             if decorator.name in PYPI_NAMES
-            for text in _texts(decorator.attributes.get("extra_indices"))
+            for text in self._indices(decorator)
         ]
         addresses = [
             secret
@@ -209,6 +224,28 @@ class Reader:
             )
         return value
 
+    def _texts(self, decorator: WrittenDecorator, key: str, example: str) -> list[str]:
+        value = decorator.attributes.get(key) or []
+        # A single one that somebody forgot to put into a list is no list of letters.
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+            what = "channels" if key == "channels" else "indexes"
+            raise InvalidSpec(
+                f"{self.owner}, @{decorator.name}({key}=...): expected a list of {what}, found `{value!r}`",
+                hint=f'Write @{decorator.name}({key}=["{example}"])',
+            )
+        return list(texts)
+
+    def _channels(self, decorator: WrittenDecorator) -> list[str]:
+        return self._texts(decorator, "channels", "conda-forge")
+
+    def _indices(self, decorator: WrittenDecorator) -> list[str]:
+        return self._texts(decorator, "extra_indices", "https://host/simple")
+
+    def _pinned_channel_texts(self, decorator: WrittenDecorator) -> list[str]:
+        names = [str(name) for key in ("libraries", "packages") for name in self._mapping(decorator, key)]
+        return [name.rpartition("::")[0] for name in names if "::" in name]
+
     def _disabled(self, decorator: WrittenDecorator) -> bool | None:
         value = decorator.attributes.get("disabled")
         if value is None or isinstance(value, bool):
@@ -222,10 +259,3 @@ class Reader:
 def _text(constraint: object) -> str:
     """Return a constraint as text; ``--with conda:...`` turns what looks like a number into one."""
     return "" if constraint is None else str(constraint)
-
-
-def _texts(value: object) -> list[str]:
-    """Return a list of texts; a single one that somebody forgot to put into a list is no list of letters."""
-    if isinstance(value, str):
-        return [value]
-    return [str(text) for text in value] if isinstance(value, Iterable) else []

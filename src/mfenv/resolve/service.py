@@ -28,5 +28,9 @@ def resolve_all(
         except EnvironmentsError as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=max(1, min(_AT_ONCE, len(distinct)))) as pool:
+    pool = ThreadPoolExecutor(max_workers=max(1, min(_AT_ONCE, len(distinct))))
+    try:
         return dict(zip(distinct, pool.map(one, distinct), strict=True))
+    finally:
+        # All have answered, or the user interrupted and waits for nobody.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -24,7 +24,8 @@ class LockStore:
         A pointer or lock that cannot be read counts as none: solving again heals it.
         """
         pointer = (self._blobs.get(layout.default(key, target)) or b"").decode(errors="replace").strip()
-        if not is_id(pointer):
+        # A pointer to a lock that was never made for this request is damage like any other.
+        if not is_id(pointer) or self._blobs.get(layout.request(key, target, LockId(pointer))) is None:
             return None
         try:
             return self.get(LockId(pointer))

@@ -23,6 +23,7 @@ from mfenv.domain.digest import Json
 from mfenv.errors import EnvironmentsError
 from mfenv.io.worker import WorkerClient
 
+_PUBLIC_CHANNEL = "conda-forge"
 _SECONDS_TO_ANSWER = 8.0
 
 
@@ -80,7 +81,7 @@ def choose_channel(state: Path) -> tuple[str, tuple[str, ...]]:
         return tuple(worker.call("versions", payload))
 
     named = os.environ.get("METAFLOW_CONDA_CHANNELS")
-    wanted = named or "conda-forge"
+    wanted = named or _PUBLIC_CHANNEL
     _title("Where packages come from")
     try:
         found = versions(wanted, 60.0 if named else _SECONDS_TO_ANSWER)
@@ -97,7 +98,7 @@ def choose_channel(state: Path) -> tuple[str, tuple[str, ...]]:
         _say(wanted)
     finally:
         worker.close()
-    return wanted, found
+    return wanted, tuple(sorted(found, key=Version))
 
 
 def two_of(versions: Sequence[str]) -> tuple[str, str]:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mfenv.domain.locked import LockedEnvironment, LockedPypiPackage
+from mfenv.domain.resolved import ResolvedPypiPackage
+from mfenv.hydrate.wheels import WheelFiles
 from mfenv.io.process import Completed
 
 
@@ -44,3 +47,28 @@ class ScriptedProcessRunner:
 def ended(code: int = 0, *, output: str = "", errors: str = "", timed_out: bool = False) -> Completed:
     """Return how a program ended."""
     return Completed(code=code, output=output, errors=errors, timed_out=timed_out)
+
+
+class FakePypiInstaller:
+    """A PyPI installer (`mfenv.hydrate.pypi.PypiInstaller`) that remembers what it was asked to put where."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.installed: list[tuple[LockedEnvironment, Path]] = []
+
+    def read(self, lock: LockedEnvironment) -> list[WheelFiles]:
+        """Say that each wheel holds one file, called like its project."""
+        return [WheelFiles(name=package.name, digests={f"lib/{package.name}.py": None}) for package in lock.pypi]
+
+    def install(self, lock: LockedEnvironment, prefix: Path, wheels: list[WheelFiles]) -> None:
+        """Write an empty file for each of the wheels' files."""
+        self.installed.append((lock, prefix))
+        for wheel in wheels:
+            for place in wheel.digests:
+                (prefix / place).parent.mkdir(parents=True, exist_ok=True)
+                (prefix / place).touch()
+
+
+def build_nothing(package: ResolvedPypiPackage) -> LockedPypiPackage:
+    """Stand in for a builder where nothing has to be built."""
+    raise AssertionError(f"nobody expected a build of {package.name}")

@@ -115,3 +115,27 @@ def test_a_channel_is_a_value() -> None:
     channel = Channel(location="conda-forge")
     assert pickle.loads(pickle.dumps(channel)) == channel
     assert len({channel, Channel(location="conda-forge"), Channel(location="other")}) == 2
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "http://[",
+        "http://[::1/team",
+        "https://host:99999999/team",
+        "https://host:port/team",
+        "~nobody-is-called-this/channel",
+        "/srv/\0channel",
+        "/srv/\ud800",
+        "https://host/\ud800",
+    ],
+)
+def test_what_no_library_can_take_apart_is_refused_in_our_words(written: str) -> None:
+    with pytest.raises(InvalidSpec, match="is neither a channel name nor a URL"):
+        Channel.parse(written, where="here")
+
+
+def test_a_password_is_not_shown_of_what_cannot_be_taken_apart() -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        Channel.parse("https://me:secret@[host/team", where="here")
+    assert caught.value.message == "here: `[host/team` is neither a channel name nor a URL"

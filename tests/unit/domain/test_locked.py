@@ -48,6 +48,18 @@ def test_a_record_refuses_names_that_are_paths(field: str, text: str) -> None:
     assert not is_plain_file_name(text)
 
 
+@pytest.mark.parametrize("folder", ["", "/", "/lib", "../lib", "lib/../../x", "lib//x", "lib\\..\\x", "lib/x\0"])
+def test_a_record_refuses_a_folder_of_modules_outside_the_environment(folder: str) -> None:
+    with pytest.raises(LockError) as caught:
+        replace(RECORD, python_site_packages_path=folder)
+    assert caught.value.message == f"`{folder}` cannot be a folder of Python modules in an environment"
+
+
+@pytest.mark.parametrize("folder", ["lib/python3.13t/site-packages", "lib/python3.13/site-packages/"])
+def test_a_record_may_name_any_folder_inside(folder: str) -> None:
+    assert replace(RECORD, python_site_packages_path=folder).python_site_packages_path == folder
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

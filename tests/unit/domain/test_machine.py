@@ -29,7 +29,6 @@ def lock(platform: Platform, **depends: str) -> LockedEnvironment:
         ("__glibc", LINUX),
         ("__unix", LINUX),
         ("", LINUX),
-        ("__glibc >=2.99", replace(LINUX, glibc=None)),
         ("__osx >=99.0", LINUX),
         ("__osx >=13", MACOS),
         ("__osx >=11.0", MACOS),
@@ -48,6 +47,7 @@ def test_a_lock_whose_packages_need_no_more_runs(depend: str, machine: Machine) 
         ("__glibc >=3.0", LINUX, "`a` needs __glibc 3.0 and this machine has 2.28"),
         ("__osx >=14.1", MACOS, "`a` needs __osx 14.1 and this machine has 13.0"),
         ("__osx >=14", MACOS, "`a` needs __osx 14.0 and this machine has 13.0"),
+        ("__glibc >=2.17", replace(LINUX, glibc=None), "`a` needs __glibc 2.17 and this machine has none"),
     ],
 )
 def test_a_lock_whose_packages_need_more_says_which_and_what(depend: str, machine: Machine, reason: str) -> None:
@@ -69,8 +69,18 @@ def test_this_machine_is_looked_at(
 ) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", text))
+    monkeypatch.setattr("os.confstr", lambda _: f"glibc {text}")
     assert Machine.here() == Machine(platform=Platform.LINUX_64, glibc=expected)
+
+
+def test_a_machine_with_another_c_library_has_no_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: str) -> str:
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("os.confstr", unknown)
+    assert Machine.here() == Machine(platform=Platform.LINUX_64)
 
 
 def test_a_mac_has_a_version_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ LOCK = LockedEnvironment(
                 channel="conda-forge",
                 depends=("python",),
                 noarch="python",
-                license="Licence d’été",
+                license="Licence d\u2019été",
             ),
             artifact=LockedArtifact(
                 file_name="six-1.16.0-pyhd8_0.tar.bz2",

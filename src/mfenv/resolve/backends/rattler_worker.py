@@ -48,6 +48,8 @@ from mfenv.io.secrets import headers_for, tokens_in, with_credentials, without_s
 from mfenv.io.worker_main import Emit
 
 _TIME_LIMIT = datetime.timedelta(minutes=10)
+# Seconds for one answer of a channel; a whole index of a large one has to fit, over a slow line.
+_ANSWER_LIMIT = 180
 _PRIORITIES = {"strict": ChannelPriority.Strict, "disabled": ChannelPriority.Disabled}
 _OTHER_PLATFORMS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
 _gateways: dict[str, Gateway] = {}
@@ -67,7 +69,8 @@ def _gateway(payload: Mapping[str, Any]) -> Gateway:
                 OciMiddleware(),
                 GCSMiddleware(),
                 S3Middleware(),
-            ]
+            ],
+            timeout=_ANSWER_LIMIT,
         )
         _gateways[cache] = Gateway(cache_dir=cache, client=client)  # type: ignore[arg-type]
     return _gateways[cache]

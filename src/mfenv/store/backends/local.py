@@ -28,12 +28,15 @@ class LocalBlobStore:
     def put(self, key: str, content: bytes) -> None:
         """See `BlobStore.put`."""
         if not self._path(key).exists():
-            self.replace(key, content)
+            self._write(key, content, overwrite=False)
 
     def replace(self, key: str, content: bytes) -> None:
         """See `BlobStore.replace`."""
+        self._write(key, content, overwrite=True)
+
+    def _write(self, key: str, content: bytes, *, overwrite: bool) -> None:
         try:
-            write_atomically(self._path(key), content)
+            write_atomically(self._path(key), content, overwrite=overwrite)
         except OSError as error:
             raise self._error(key, error) from error
 

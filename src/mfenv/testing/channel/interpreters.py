@@ -81,7 +81,7 @@ class Interpreter:
 def find_interpreters() -> tuple[Interpreter, ...]:
     """Find one CPython for each minor version, oldest first.
 
-    Looks at the interpreter that runs this (a virtual environment's base), ``PATH``, pyenv's and uv's
+    Looks at the interpreter that runs this (a virtual environment's base) and beside it, ``PATH``, pyenv's and uv's
     folders. The running one is preferred for its minor version, elsewhere the newest patch release.
     """
     running = probe(Path(sys.executable))
@@ -144,6 +144,8 @@ def _candidates() -> Iterator[Path]:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
-    for root in (pyenv / "versions", managed):
+    # Version managers put versions side by side, wherever that is.
+    beside = Path(sys.base_prefix).parent
+    for root in (pyenv / "versions", managed, beside):
         yield from root.glob("*/bin/python3.[0-9]")
         yield from root.glob("*/bin/python3.[0-9][0-9]")

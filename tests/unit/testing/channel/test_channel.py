@@ -23,8 +23,6 @@ from mfenv.testing.channel.subdirs import SUBDIRS
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
-
 Rattler = Callable[..., dict[str, Any]]
 
 
@@ -49,12 +47,8 @@ def test_python_and_pandas_run_where_they_are_installed(
         channels=(channel.url(),), prefix=prefix,
     )  # fmt: skip
     assert answer["installed"]["pandas"] == channel.pandas_versions()[-1]
-    code = (
-        "import pandas, ssl, sqlite3, sys, sysconfig; print(sys.prefix, sysconfig.get_config_var('prefix'))"
-    )
-    ran = subprocess.run(
-        [prefix / "bin" / "python", "-c", code], env={}, capture_output=True, text=True, check=False
-    )
+    code = "import pandas, ssl, sqlite3, sys, sysconfig; print(sys.prefix, sysconfig.get_config_var('prefix'))"
+    ran = subprocess.run([prefix / "bin" / "python", "-c", code], env={}, capture_output=True, text=True, check=False)
     assert (ran.stdout, ran.stderr) == (f"{prefix} {prefix}\n", "")
     shown = subprocess.run([prefix / "bin" / "prefixprobe"], capture_output=True, text=True, check=True)
     assert shown.stdout == f"{prefix}\n"
@@ -82,9 +76,7 @@ def test_every_platform_resolves(channel: LocalChannel, rattler: Rattler, subdir
         (["violates-limits"], "limited"),
     ],
 )
-def test_what_cannot_be_solved_is_not(
-    channel: LocalChannel, rattler: Rattler, specs: list[str], words: str
-) -> None:
+def test_what_cannot_be_solved_is_not(channel: LocalChannel, rattler: Rattler, specs: list[str], words: str) -> None:
     assert words in rattler(*specs, channels=(channel.url(),))["error"]
 
 
@@ -95,9 +87,7 @@ def test_the_order_of_channels_decides(channel: LocalChannel, rattler: Rattler) 
     assert (first, second) == (channel.package_versions("itsdangerous")[-1], "99.0")
 
 
-def test_a_tampered_package_is_noticed_over_http(
-    channel: LocalChannel, rattler: Rattler, tmp_path: Path
-) -> None:
+def test_a_tampered_package_is_noticed_over_http(channel: LocalChannel, rattler: Rattler, tmp_path: Path) -> None:
     with ChannelServer(channel.root) as server:
         answer = rattler("tampered", channels=(server.channel_url(TAMPERED),), prefix=tmp_path / "prefix")
     assert "hash mismatch" in answer["error"]
@@ -111,9 +101,7 @@ def test_an_index_that_fails_once_is_asked_for_again(channel: LocalChannel, ratt
     assert "/conda-forge/noarch/repodata.json.zst" in paths
 
 
-def test_a_channel_with_a_password_is_installed_from(
-    channel: LocalChannel, rattler: Rattler, tmp_path: Path
-) -> None:
+def test_a_channel_with_a_password_is_installed_from(channel: LocalChannel, rattler: Rattler, tmp_path: Path) -> None:
     credentials = Credentials(user="user", password="secret")
     with ChannelServer(channel.root, credentials=credentials) as server:
         url = server.channel_url("conda-forge", with_credentials=True)

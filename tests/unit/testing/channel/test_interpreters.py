@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mfenv.testing.channel import interpreters
 from mfenv.testing.channel.build import NoInterpreterError, choose_interpreters
 from mfenv.testing.channel.cpython import forget_prefix, undo_debian
 from mfenv.testing.channel.interpreters import Interpreter, choose_few, probe
@@ -30,6 +31,16 @@ def test_the_running_interpreter_is_found_behind_its_virtual_environment() -> No
     assert found is not None
     assert found.prefix == Path(sys.base_prefix)
     assert (found.stdlib / "os.py").is_file()
+
+
+def test_versions_beside_the_running_one_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version manager need not be in the home folder."""
+    other = tmp_path / "versions" / "other" / "bin" / "python3.11"
+    other.parent.mkdir(parents=True)
+    other.symlink_to(sys.executable)
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "versions" / "running"))
+    assert other in set(interpreters._candidates())
 
 
 def test_a_program_that_is_no_python_is_no_interpreter() -> None:

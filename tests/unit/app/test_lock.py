@@ -1,0 +1,234 @@
+"""From requests to locks, and environments in the making."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from mfenv.app import hydrate
+from mfenv.app.hydrate import BackgroundHydration
+from mfenv.app.lock import Locker, lock_of
+from mfenv.domain.artifact import Artifact
+from mfenv.domain.channel import Channel
+from mfenv.domain.machine import Machine
+from mfenv.domain.matchspec import MatchSpec
+from mfenv.domain.platform import Platform, baseline
+from mfenv.domain.python import PythonConstraint
+from mfenv.domain.request import ResolutionRequest
+from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPackage
+from mfenv.domain.spec import EnvironmentSpec
+from mfenv.errors import HydrationFailed, ResolutionFailed, StoreError
+from mfenv.hydrate.folders import LocalFolders
+from mfenv.hydrate.service import Hydrator
+from mfenv.io.filelock import held
+from mfenv.resolve.service import resolve_all
+from mfenv.store.backends.memory import MemoryBlobStore
+from mfenv.store.locks import LockStore
+from mfenv.testing.fakes import FailingBlobStore, FakeInstaller, FakePackage, FakeResolver, fake_lock
+from mfenv.testing.pypi import FakePypiInstaller, build_nothing
+
+PYTHON, A, B = FakePackage("python"), FakePackage("a"), FakePackage("b")
+
+
+def request(*names: str) -> ResolutionRequest:
+    spec = EnvironmentSpec(
+        python=PythonConstraint.minor(3, 11),
+        conda=tuple(MatchSpec(name=name) for name in names),
+        channels=(Channel(location="conda-forge"),),
+    )
+    return ResolutionRequest(spec=spec, target=baseline(Platform.host()))
+
+
+@pytest.fixture
+def installer(tmp_path: Path) -> FakeInstaller:
+    return FakeInstaller(LocalFolders(tmp_path / "mfenv"), [PYTHON, A, B])
+
+
+@pytest.fixture
+def resolver() -> FakeResolver:
+    return FakeResolver([PYTHON.resolved, A.resolved, B.resolved])
+
+
+def locker_of(resolver: FakeResolver, installer: FakeInstaller, store: object = None) -> Locker:
+    return Locker(
+        locks=LockStore(store or MemoryBlobStore()),  # type: ignore[arg-type]
+        resolver=resolver,
+        measure=installer.measure,
+        builds=lambda _request, _answer: build_nothing,
+        user="ana",
+        now=lambda: datetime(2026, 1, 2, tzinfo=timezone.utc),
+    )
+
+
+def _vague(package: FakePackage, *, size: bool, sha256: bool) -> ResolvedPackage:
+    known = package.artifact
+    artifact = Artifact(
+        file_name=known.file_name,
+        url=known.url,
+        size=known.size if size else None,
+        sha256=known.sha256 if sha256 else None,
+    )
+    return ResolvedPackage(record=package.record, artifact=artifact)
+
+
+def test_what_an_index_does_not_tell_is_measured_and_nothing_else(installer: FakeInstaller) -> None:
+    measured: list[str] = []
+
+    def measure(artifacts: object) -> object:
+        measured.extend(artifact.file_name for artifact in artifacts)  # type: ignore[attr-defined]
+        return installer.measure(artifacts)  # type: ignore[arg-type]
+
+    answer = ResolvedEnvironment(
+        platform=Platform.host(),
+        packages=(
+            _vague(PYTHON, size=True, sha256=False),
+            _vague(A, size=True, sha256=True),
+            _vague(B, size=False, sha256=True),
+        ),
+        resolver="fake 1.0",
+    )
+    assert lock_of(answer, measure, build_nothing) == fake_lock(PYTHON, A, B)  # type: ignore[arg-type]
+    assert measured == [PYTHON.artifact.file_name, B.artifact.file_name]
+
+
+def test_a_complete_answer_is_locked_as_it_is() -> None:
+    answer = ResolvedEnvironment(platform=Platform.host(), packages=(A.resolved,), resolver="fake 1.0")
+
+    def measure(artifacts: object) -> object:
+        raise AssertionError(artifacts)
+
+    assert lock_of(answer, measure, build_nothing) == fake_lock(A)  # type: ignore[arg-type]
+
+
+def test_a_request_is_solved_once_and_known_afterwards(resolver: FakeResolver, installer: FakeInstaller) -> None:
+    locker = locker_of(resolver, installer)
+    assert locker.known([request("a")]) == {}
+    assert locker.resolve([request("a"), request("a")]) == {request("a"): fake_lock(PYTHON, A)}
+    assert locker.known([request("a"), request("b")]) == {request("a"): fake_lock(PYTHON, A)}
+    assert resolver.requests == [request("a")]
+
+
+def test_errors_are_values_so_that_all_of_them_are_heard(resolver: FakeResolver, installer: FakeInstaller) -> None:
+    asked = [request("x"), request("a"), request("y"), request("x")]
+    answers = resolve_all(asked, resolver)
+    assert list(answers) == [request("x"), request("a"), request("y")]
+    assert [type(answer) for answer in answers.values()] == [ResolutionFailed, ResolvedEnvironment, ResolutionFailed]
+    assert len(resolver.requests) == 3
+    outcomes = locker_of(resolver, installer).resolve(asked)
+    assert outcomes[request("a")] == fake_lock(PYTHON, A)
+    assert isinstance(outcomes[request("y")], ResolutionFailed)
+
+
+def test_different_requests_are_solved_at_the_same_time(installer: FakeInstaller) -> None:
+    together = threading.Barrier(2)
+    resolver = FakeResolver([PYTHON.resolved, A.resolved, B.resolved], delay=lambda: together.wait(timeout=30) and None)
+    assert len(resolve_all([request("a"), request("b")], resolver)) == 2
+
+
+def test_no_requests_have_no_answers(resolver: FakeResolver) -> None:
+    assert resolve_all([], resolver) == {}
+
+
+def test_a_lock_that_cannot_be_kept_is_an_error_of_its_request(
+    resolver: FakeResolver, installer: FakeInstaller
+) -> None:
+    locker = locker_of(resolver, installer, FailingBlobStore(MemoryBlobStore(), writes=0))
+    assert isinstance(locker.resolve([request("a")])[request("a")], StoreError)
+
+
+class _Silent:
+    def waiting(self, holder: str) -> None: ...
+
+    def fetched(self, event: dict[str, object]) -> None: ...
+
+
+@pytest.fixture
+def hydrator(installer: FakeInstaller, tmp_path: Path) -> Hydrator:
+    return Hydrator(
+        LocalFolders(tmp_path / "mfenv"),
+        installer,
+        wheels=FakePypiInstaller(),
+        machine=Machine.here(),
+        lock_timeout=60,
+        link_scripts=True,
+    )
+
+
+def test_environments_are_made_in_the_given_order_each_once(
+    hydrator: Hydrator, installer: FakeInstaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of two that are made at the same time, either may be done first.
+    monkeypatch.setattr(hydrate, "_AT_ONCE", 1)
+    locks = [fake_lock(B), fake_lock(A), fake_lock(A, B), fake_lock(B)]
+    background = BackgroundHydration(hydrator, locks, _Silent())
+    assert background.missing == locks[:3]
+    assert installer.linked == []
+    background.start()
+    made = [background.prefix(lock.id).lock_id for lock in locks]
+    background.stop()
+    assert made == [lock.id for lock in locks]
+    assert installer.linked == locks[:3]
+
+
+def test_what_is_ready_is_not_made_and_can_be_had_at_once(hydrator: Hydrator, installer: FakeInstaller) -> None:
+    prefix = hydrator.hydrate(fake_lock(A))
+    background = BackgroundHydration(hydrator, [fake_lock(A)], _Silent())
+    background.start()
+    assert (background.missing, background.prefix(prefix.lock_id)) == ([], prefix)
+    background.stop()
+    assert len(installer.linked) == 1
+
+
+def test_the_error_of_one_reaches_who_waits_for_it_and_nobody_else(hydrator: Hydrator) -> None:
+    broken, whole = fake_lock(FakePackage("unknown")), fake_lock(A)
+    background = BackgroundHydration(hydrator, [broken, whole], _Silent())
+    background.start()
+    assert background.prefix(whole.id).lock_id == whole.id
+    for _ in range(2):
+        with pytest.raises(HydrationFailed, match="cannot be downloaded"):
+            background.prefix(broken.id)
+    background.stop()
+
+
+def test_nothing_new_is_begun_after_a_stop(hydrator: Hydrator, installer: FakeInstaller) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def wait(staging: Path, prefix: Path) -> None:
+        begun.release()
+        go_on.wait(timeout=30)
+
+    installer.before_link = wait
+    locks = [fake_lock(A), fake_lock(B), fake_lock(A, B)]
+    background = BackgroundHydration(hydrator, locks, _Silent())
+    background.start()
+    assert begun.acquire(timeout=30)
+    assert begun.acquire(timeout=30)
+    background.stop()
+    go_on.set()
+    assert background.prefix(locks[0].id).lock_id == locks[0].id
+    assert background.prefix(locks[1].id).lock_id == locks[1].id
+    assert hydrator.ready(locks[2]) is None
+
+
+class _Waits(_Silent):
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+
+    def waiting(self, holder: str) -> None:
+        self.begun.set()
+
+
+def test_who_stops_waits_for_no_other_builder(hydrator: Hydrator, tmp_path: Path) -> None:
+    """Another process may take an hour, and Python waits for threads at its end."""
+    lock, events = fake_lock(A), _Waits()
+    background = BackgroundHydration(hydrator, [lock], events)
+    with held(LocalFolders(tmp_path / "mfenv").prefix_lock(lock.id), timeout=0):
+        background.start()
+        assert events.begun.wait(timeout=30)
+        background.stop()
+        with pytest.raises(HydrationFailed, match=r"was given up$"):
+            background.prefix(lock.id)
+    assert hydrator.ready(lock) is None
