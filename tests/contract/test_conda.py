@@ -30,6 +30,7 @@ from mfenv.resolve.base import Resolver
 from mfenv.testing.channel import EXTRA, HOSTILE, MAIN, TAMPERED, LocalChannel, built_channel
 from mfenv.testing.contracts import CondaInstallerContract, ResolverContract
 from mfenv.testing.fakes import FakeInstaller, FakePackage, FakeResolver, fake_lock
+from mfenv.testing.pypi import build_nothing
 
 HERE = Platform.host()
 
@@ -276,7 +277,7 @@ class TestRattlerInstaller(CondaInstallerContract):
         bare = [name.rpartition("::")[2] for name in names]
         kept = tuple(package for package in answer.packages if package.record.name in bare)
         ordered = tuple(sorted(kept, key=lambda package: bare.index(package.record.name)))
-        return lock_of(replace(answer, packages=ordered), lambda artifacts: [])
+        return lock_of(replace(answer, packages=ordered), lambda artifacts: [], build_nothing)
 
     @pytest.fixture
     def installer(self, worker: WorkerClient, folders: LocalFolders) -> CondaInstaller:
@@ -366,5 +367,8 @@ def replace_with(file: Path) -> conda.Artifact:
 
 
 def test_platforms_have_locks_of_their_own(rattler: RattlerResolver, ask: Asker) -> None:
-    locks = [lock_of(rattler.resolve(ask("six", platform=platform)), lambda artifacts: []) for platform in Platform]
+    locks = [
+        lock_of(rattler.resolve(ask("six", platform=platform)), lambda artifacts: [], build_nothing)
+        for platform in Platform
+    ]
     assert all(one.id != other.id for one, other in itertools.combinations(locks, 2))
