@@ -56,6 +56,7 @@ class Locker:
                 Provenance(
                     request=request.key,
                     target=request.target,
+                    asked=request.spec,
                     resolver=answer.resolver,
                     user=self.user,
                     time=self.now(),

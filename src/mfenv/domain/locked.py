@@ -14,6 +14,7 @@ from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.digest import Json, LockId, RequestKey, identity
 from mfenv.domain.platform import Platform, Target
 from mfenv.domain.resolved import CondaRecord
+from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import LockError
 
 
@@ -117,6 +118,8 @@ class Provenance:
 
     request: RequestKey
     target: Target
+    asked: EnvironmentSpec | None = None
+    """What the request asked for, dates included; None where only its key is known."""
     resolver: str
     user: str
     time: datetime

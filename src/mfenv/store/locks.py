@@ -64,6 +64,7 @@ def _provenance(made: Provenance) -> bytes:
         {
             "schema": "mfenv/provenance/1",
             "request": made.request,
+            "asked": made.asked.canonical() if made.asked else None,
             "target": {
                 "platform": made.target.platform.value,
                 "virtual_packages": [str(package) for package in made.target.virtual_packages],

@@ -8,9 +8,13 @@ from datetime import datetime, timezone
 
 import pytest
 
+from mfenv.domain.channel import Channel
 from mfenv.domain.digest import LockId, RequestKey
 from mfenv.domain.locked import LockedEnvironment, Provenance
+from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Platform, baseline
+from mfenv.domain.python import PythonConstraint
+from mfenv.domain.spec import EnvironmentSpec, SolveOptions
 from mfenv.errors import LockError, StoreError
 from mfenv.formats import lock_json
 from mfenv.store import layout
@@ -76,6 +80,7 @@ def test_everything_is_kept_under_the_documented_keys(blobs: MemoryBlobStore, lo
     assert json.loads(note or b"") == {
         "schema": "mfenv/provenance/1",
         "request": KEY,
+        "asked": None,
         "target": {
             "platform": "linux-64",
             "virtual_packages": ["__archspec=1=x86_64", "__glibc=2.28=0", "__linux=4.18=0", "__unix=0=0"],
@@ -83,6 +88,25 @@ def test_everything_is_kept_under_the_documented_keys(blobs: MemoryBlobStore, lo
         "resolver": "fake 1.0",
         "user": "svc/build bot",
         "time": "2026-01-02T03:04:05.000006+00:00",
+    }
+
+
+def test_the_note_says_what_was_asked_for_with_its_date(blobs: MemoryBlobStore) -> None:
+    """So that somebody can tell, years later, why a lock holds nothing newer."""
+    spec = EnvironmentSpec(
+        python=PythonConstraint.minor(3, 11),
+        conda=(MatchSpec(name="numpy"),),
+        channels=(Channel(location="conda-forge"),),
+        options=SolveOptions(exclude_newer="2025-01-31"),
+    )
+    LockStore(blobs).put(OLD, replace(MADE, asked=spec))
+    (key,) = blobs.list(f"mfenv/v1/provenance/{OLD.id}/")
+    assert json.loads(blobs.get(key) or b"")["asked"] == {
+        "python": "3.11.*",
+        "conda": ["numpy"],
+        "channels": ["conda-forge"],
+        "channel_priority": "strict",
+        "exclude_newer": "2025-01-31",
     }
 
 
