@@ -99,7 +99,7 @@ class PyPIStepDecorator(_RequirementStepDecorator):
     packages : Dict[str, str], default {}
         Packages to use for this step and their versions.
     extra_indices : List[str], default []
-        Indexes to search behind the default ones.
+        Indexes to search before the default one, the most important first.
     python : str, optional, default None
         Version of Python; if not given, the version that launches the flow.
     conda_only : Dict[str, str], default {}
@@ -180,7 +180,7 @@ class PyPIFlowDecorator(_RequirementFlowDecorator):
     packages : Dict[str, str], default {}
         Packages to use for this flow and their versions.
     extra_indices : List[str], default []
-        Indexes to search behind the default ones.
+        Indexes to search before the default one, the most important first.
     python : str, optional, default None
         Version of Python; if not given, the version that launches the flow.
     conda_only : Dict[str, str], default {}
