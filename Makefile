@@ -35,6 +35,7 @@ bench: $(READY) ## measure; takes about ten minutes, and wants the machine for i
 	$(BIN)/python benchmarks/warm_caches.py
 	$(BIN)/python benchmarks/pypi.py
 	$(BIN)/python benchmarks/pypi_mixed.py
+	$(BIN)/python benchmarks/conda_lock.py
 	$(BIN)/python benchmarks/foreach.py
 	$(BIN)/python benchmarks/reliability.py
 
