@@ -151,6 +151,7 @@ class Wiring:
             secret_urls=self._secret_urls,
             environment=build_environment(request, self._secret_urls, self.settings.find_links),
             timeout=self.settings.lock_timeout,
+            local_content=dict(request.spec.local_content),
         )
 
     def _download(self, url: str, file_name: str, sha256: str | None) -> Path:

@@ -54,6 +54,8 @@ class WheelBuilder:
     """What uv is told besides: where that comes from which a build needs."""
     time_limit: float = _TIME_LIMIT
     """Seconds for one build."""
+    local_content: Mapping[str, str] = field(default_factory=dict)
+    """The digest, by project, of what is in the local folders when a build was asked for."""
 
     def build(
         self, package: ResolvedPypiPackage, *, python: str, platform: Platform, host: Platform
@@ -86,6 +88,8 @@ class WheelBuilder:
 
     def _kept_or_built(self, name: str, source: BuildSource, python: str, host: Platform) -> Path:
         content = digest_of_folder(_folder_of(source)) if source.url.startswith("file:") and not source.sha256 else ""
+        if content:
+            _refuse_changed(name, source, content, self.local_content.get(name, content))
         key = identity(
             "mfenv/wheel/1",
             {
@@ -103,14 +107,16 @@ class WheelBuilder:
             if found := sorted(kept.glob("*.whl")):
                 return found[0]
             with tempfile.TemporaryDirectory(prefix="mfenv-build-") as scratch:
-                wheel = self._build(name, source, python, Path(scratch))
+                wheel = self._build(name, source, content, python, Path(scratch))
                 kept.mkdir(parents=True, exist_ok=True)
                 moved = kept / wheel.name
                 shutil.copyfile(wheel, moved.with_suffix(".part"))
                 return moved.with_suffix(".part").rename(moved)
 
-    def _build(self, name: str, source: BuildSource, python: str, scratch: Path) -> Path:
+    def _build(self, name: str, source: BuildSource, content: str, python: str, scratch: Path) -> Path:
         where = self._unpacked(name, source, scratch)
+        if content:
+            _refuse_changed(name, source, digest_of_folder(scratch / "source"), content)
         out = scratch / "wheel"
         command = [self.uv(), "build", "--wheel", "--no-progress", "--no-python-downloads"]
         command += ["--python", str(self.python(python)), "--out-dir", str(out), str(where)]
@@ -166,6 +172,14 @@ class WheelBuilder:
         own = {"UV_CACHE_DIR": str(self.cache), "GIT_TERMINAL_PROMPT": "0", "NO_COLOR": "1"}
         environment = {**git_environment(self.secret_urls), **self.environment, **own}
         return self.runner.run(command, environment=environment, folder=folder, timeout=self.time_limit)
+
+
+def _refuse_changed(name: str, source: BuildSource, found: str, expected: str) -> None:
+    """Refuse to build what is not what the lock will be kept for: somebody may save a file at any moment."""
+    if found != expected:
+        raise ResolutionFailed(
+            f"`{name}`: `{_folder_of(source)}` was changed while it was read", hint="Run again", packages=[name]
+        )
 
 
 def digest_of_folder(folder: Path) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,6 +199,32 @@ def test_two_states_of_a_folder_never_share_a_wheel(builder: WheelBuilder, runne
     second = build(builder, of(source))
     assert first.artifact.sha256 != second.artifact.sha256
     assert runner.builds == 2
+
+
+def test_a_folder_that_changed_since_it_was_asked_for_is_refused(
+    builder: WheelBuilder, runner: Counting, source: Path
+) -> None:
+    """Its wheel would be kept for the state before."""
+    asked = replace(builder, local_content={"made": digest_of_folder(source)})
+    build(asked, of(source))
+    (source / "made.py").write_text("version = 'changed'\n")
+    with pytest.raises(ResolutionFailed, match=r"`made`: `.*` was changed while it was read"):
+        build(asked, of(source))
+    assert runner.builds == 1
+
+
+def test_a_folder_that_changes_while_it_is_copied_is_refused(
+    builder: WheelBuilder, runner: Counting, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copytree(*arguments: Any, **options: Any) -> None:
+        (source / "made.py").write_text("version = 'changed'\n")
+        original(*arguments, **options)
+
+    original = shutil.copytree
+    monkeypatch.setattr("shutil.copytree", copytree)
+    with pytest.raises(ResolutionFailed, match="was changed while it was read"):
+        build(builder, of(source))
+    assert runner.builds == 0
 
 
 def test_each_python_has_a_wheel_of_its_own(builder: WheelBuilder, runner: Counting, source: Path) -> None:
