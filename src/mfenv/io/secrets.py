@@ -84,7 +84,9 @@ def _words(secret_urls: Iterable[str]) -> set[str]:
         # Where there is no password, the name is a token.
         written = password if has_password else user
         token = _TOKEN.match(parts.path)
-        words |= {written, unquote(written), token[1] if token else ""}
+        # A build that fails may print the variables that it was given, and git's have it in this form.
+        encoded = _authorization(url).removeprefix("Basic ")
+        words |= {written, unquote(written), encoded, token[1] if token else ""}
     return {word for word in words if len(word) >= _SHORTEST and word != "git"}
 
 

@@ -45,6 +45,7 @@ def test_credentials_go_where_they_belong_and_nowhere_else(url: str, expected: s
         ("`git+https://token@h/r.git`", "`git+https://h/r.git`"),
         ("https://conda/t/tk-12345/chan", "https://conda/chan"),
         ("token tk-12345", "token ***"),
+        (f"Authorization: {basic('all', 'other-pass')}", "Authorization: Basic ***"),
         ("me@example.org wrote to https://host/a", "me@example.org wrote to https://host/a"),
         ("a @ https://h/x.whl", "a @ https://h/x.whl"),
     ],
