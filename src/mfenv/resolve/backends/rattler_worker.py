@@ -271,7 +271,7 @@ async def distributions(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa
     They are read from the packages' own lists of files, fetched by range requests where the file is not here, and kept
     by the files' digests. Raises `ResolutionFailed` when a package cannot be read.
     """
-    client = Client.default_client()
+    client = Client.default_client(timeout=_ANSWER_LIMIT)
     rows = await asyncio.gather(*(_distributions_of(client, package, payload) for package in payload["packages"]))
     return {package["name"]: row for package, row in zip(payload["packages"], rows, strict=True)}
 
@@ -303,7 +303,7 @@ async def extras(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG00
 
     Raises `ResolutionFailed` when a package cannot be read.
     """
-    client = Client.default_client()
+    client = Client.default_client(timeout=_ANSWER_LIMIT)
     found: dict[str, Json] = {}
     for package in payload["packages"]:
         paths = await _paths_in(client, package, payload)
