@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -52,16 +52,19 @@ class Wiring:
         """
         self.settings = settings
         self._store_root = settings.store_root or store_root
-        all_credentials = (*settings.channel_credentials, *credentials)
-        self._index_secrets = tuple(
-            from_keyring(found, self.runner) if settings.uses_keyring else found
-            for found in (*settings.index_secrets, *index_secrets)
-        )
-        self._secret_urls = {
-            **{str(found.channel): found.secret_url for found in all_credentials},
-            **{str(found.index): found.secret_url for found in self._index_secrets},
-            **dict(origin_of(found.secret_url) for found in self._index_secrets),
-            **settings.secret_origins,
+        self._credentials = (*settings.channel_credentials, *credentials)
+        self._index_secrets = (*settings.index_secrets, *index_secrets)
+        # A keyring is a program of its own, and may ask the user: not in a run for which all is there.
+        self._secret_urls: Mapping[str, str] = _MadeWhenAsked(self._find_secret_urls)
+
+    def _find_secret_urls(self) -> dict[str, str]:
+        uses_keyring = self.settings.uses_keyring
+        secrets = [from_keyring(found, self.runner) if uses_keyring else found for found in self._index_secrets]
+        return {
+            **{str(found.channel): found.secret_url for found in self._credentials},
+            **{str(found.index): found.secret_url for found in secrets},
+            **dict(origin_of(found.secret_url) for found in secrets),
+            **self.settings.secret_origins,
         }
 
     @cached_property
@@ -169,3 +172,23 @@ class Wiring:
             user=user,
             now=lambda: datetime.now(timezone.utc),
         )
+
+
+class _MadeWhenAsked(Mapping[str, str]):
+    """A mapping that is made when somebody first looks into it."""
+
+    def __init__(self, make: Callable[[], Mapping[str, str]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Mapping[str, str]:
+        return self._make()
+
+    def __getitem__(self, key: str) -> str:
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)

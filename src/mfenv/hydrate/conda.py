@@ -54,7 +54,7 @@ class RattlerInstaller:
         """
         self._worker = worker
         self._folders = folders
-        self._secret_urls: dict[str, Json] = dict(secret_urls or {})
+        self._secret_urls = {} if secret_urls is None else secret_urls
 
     def fetch(self, artifacts: list[LockedArtifact], on_event: OnEvent | None = None) -> None:
         """See `CondaInstaller.fetch`."""
@@ -73,7 +73,7 @@ class RattlerInstaller:
         ]
 
     def _fetch_payload(self, files: list[Json]) -> dict[str, Json]:
-        return {"archives": str(self._folders.archives), "files": files, "secret_urls": self._secret_urls}
+        return {"archives": str(self._folders.archives), "files": files, "secret_urls": dict(self._secret_urls)}
 
     def link(self, lock: LockedEnvironment, staging: Path, prefix: Path) -> None:
         """See `CondaInstaller.link`."""

@@ -34,14 +34,14 @@ class RattlerResolver:
 
     name = "rattler"
 
-    def __init__(self, worker: Calls, *, cache: str, secret_urls: dict[str, str] | None = None) -> None:
+    def __init__(self, worker: Calls, *, cache: str, secret_urls: Mapping[str, str] | None = None) -> None:
         """Use `worker`, which offers `OPERATIONS`; keep repodata in the folder `cache`.
 
         `secret_urls` maps a channel's location to its URL with credentials.
         """
         self._worker = worker
         self._cache = cache
-        self._secret_urls = secret_urls or {}
+        self._secret_urls = {} if secret_urls is None else secret_urls
 
     def resolve(self, request: ResolutionRequest) -> ResolvedEnvironment:
         """See `mfenv.resolve.base.Resolver`."""
@@ -65,7 +65,7 @@ class RattlerDistributions:
         cache: str,
         archives: str,
         repodata: str,
-        secret_urls: dict[str, str] | None = None,
+        secret_urls: Mapping[str, str] | None = None,
     ) -> None:
         """Use `worker`, which offers `OPERATIONS`; keep answers in `cache`, look for files in `archives` first.
 
@@ -75,7 +75,7 @@ class RattlerDistributions:
         self._cache = cache
         self._repodata = repodata
         self._archives = archives
-        self._secret_urls = secret_urls or {}
+        self._secret_urls = {} if secret_urls is None else secret_urls
 
     def provided_by(self, packages: Sequence[ResolvedPackage]) -> tuple[Provided, ...]:
         """See `mfenv.resolve.hybrid.Distributions.provided_by`."""
@@ -134,7 +134,7 @@ def _may_hold_python(record: CondaRecord) -> bool:
     return record.noarch == "python" or any(depend.split()[0] in {"python", "python_abi"} for depend in record.depends)
 
 
-def payload(request: ResolutionRequest, *, cache: str, secret_urls: dict[str, str]) -> dict[str, Json]:
+def payload(request: ResolutionRequest, *, cache: str, secret_urls: Mapping[str, str]) -> dict[str, Json]:
     """Return the request as the helper process reads it."""
     spec = request.spec
     return {
@@ -152,7 +152,7 @@ def payload(request: ResolutionRequest, *, cache: str, secret_urls: dict[str, st
     }
 
 
-def _spec(wanted: MatchSpec, secret_urls: dict[str, str]) -> Json:
+def _spec(wanted: MatchSpec, secret_urls: Mapping[str, str]) -> Json:
     channel = str(wanted.channel) if wanted.channel else None
     return {
         "name": wanted.name,

@@ -95,7 +95,7 @@ class UvResolver:
         """
         self._runner = runner
         self._cache = cache
-        self._secret_urls = secret_urls or {}
+        self._secret_urls = {} if secret_urls is None else secret_urls
         self._find_links = find_links
 
     def resolve(self, request: PypiRequest) -> tuple[ResolvedPypiPackage, ...]:
