@@ -78,9 +78,11 @@ class Wiring:
         return WorkerClient({**rattler_backend.OPERATIONS, **conda.OPERATIONS}, needs=("rattler",))
 
     def close(self) -> None:
-        """End the helper process, if there is one."""
+        """End the helper process, if there is one, and the programs under way."""
         if "worker" in self.__dict__:
             self.worker.close()
+        if "runner" in self.__dict__:
+            self.runner.close()
 
     @cached_property
     def installer(self) -> RattlerInstaller:

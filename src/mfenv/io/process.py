@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mfenv.errors import ToolNotFound
+from mfenv.errors import EnvironmentsError, ToolNotFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,34 +40,64 @@ class ProcessRunner(Protocol):
 class SystemProcessRunner:
     """Runs programs on this machine; see `ProcessRunner`."""
 
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """End all programs under way, for good: Python waits at its end for the threads that wait for them."""
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                _kill(process)
+
     def run(self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout: float) -> Completed:
         """See `ProcessRunner.run`."""
-        try:
-            process = subprocess.Popen(
-                list(command),
-                cwd=folder,
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except (FileNotFoundError, PermissionError) as error:
-            raise ToolNotFound(f"the program `{command[0]}` cannot be started: {error.strerror}") from error
+        process = self._started(command, environment, folder)
         timed_out = False
         try:
             output, errors = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             timed_out = True
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             output, errors = process.communicate()
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             process.wait()
             raise
+        finally:
+            with self._lock:
+                self._running.discard(process)
         return Completed(
             code=process.returncode,
             output=output.decode(errors="replace"),
             errors=errors.decode(errors="replace"),
             timed_out=timed_out,
         )
+
+    def _started(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._closed:
+                raise EnvironmentsError(f"`{command[0]}` is not started, since nobody waits for its work any more")
+            try:
+                process = subprocess.Popen(
+                    list(command),
+                    cwd=folder,
+                    env={**os.environ, **environment},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except (FileNotFoundError, PermissionError) as error:
+                raise ToolNotFound(f"the program `{command[0]}` cannot be started: {error.strerror}") from error
+            self._running.add(process)
+            return process
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a program with all its children; one that has ended is fine."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
