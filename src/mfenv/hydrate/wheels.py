@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mfenv.domain.artifact import is_plain_file_name
 from mfenv.errors import HydrationFailed
@@ -74,7 +74,7 @@ def read_wheel(name: str, path: Path, site_packages: str) -> WheelFiles:
         digest = record.get(member)
         if digest is None and not member.endswith((".jws", ".p7s")):
             raise _refusal(path.name, f"its RECORD does not name `{member}`")
-        place = _place(member, data, site_packages)
+        place = _place(member, data, site_packages, name)
         check_path(path.name, place)
         rewritten = member.startswith(f"{data}scripts/")
         digests[place] = None if rewritten or not digest else digest.removeprefix("sha256=")
@@ -118,7 +118,7 @@ def _record_of(file_name: str, members: list[str]) -> str:
     return records[0]
 
 
-def _place(member: str, data: str, site_packages: str) -> str:
+def _place(member: str, data: str, site_packages: str, name: str) -> str:
     if not member.startswith(data):
         return f"{site_packages}/{member}"
     kind, _, rest = member.removeprefix(data).partition("/")
@@ -128,7 +128,8 @@ def _place(member: str, data: str, site_packages: str) -> str:
         case "scripts":
             return f"bin/{rest}"
         case "headers":
-            return f"include/site/{rest}"
+            # Where this Python's own headers are, in a folder of the project's; `site_packages` tells which Python.
+            return f"include/{PurePosixPath(site_packages).parent.name}/{name}/{rest}"
         case _:
             return rest
 

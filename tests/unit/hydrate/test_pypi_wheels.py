@@ -168,7 +168,7 @@ def test_tells_where_each_file_goes_and_its_digest(tmp_path: Path) -> None:
         f"{SITE}/b.py": empty,
         f"{SITE}/c.so": empty,
         "bin/run": None,
-        "include/site/h.h": empty,
+        "include/python3.11/tiny/h.h": empty,
         "share/d": empty,
         "bin/Tiny": None,
     }
