@@ -6,9 +6,11 @@ beside Metaflow wants an older packaging; the getters that our own formats use a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -48,8 +50,12 @@ def _ranks(file_name: str, rank: dict[str, int]) -> list[int]:
     return [rank[tag] for tag in tags if tag in rank]
 
 
-def load(content: bytes, choice: WheelChoice, *, path: str = "pylock.toml") -> tuple[ResolvedPypiPackage, ...]:
+def load(
+    content: bytes, choice: WheelChoice, *, folder: Path = Path("/"), path: str = "pylock.toml"
+) -> tuple[ResolvedPypiPackage, ...]:
     """Read the packages of a lock file, each with its best wheel or what a wheel has to be built from.
+
+    Relative paths in it are relative to `folder`.
 
     Raises `LockError` naming the field at fault.
     """
@@ -59,29 +65,29 @@ def load(content: bytes, choice: WheelChoice, *, path: str = "pylock.toml") -> t
         raise LockError(f"{path}: this is not TOML ({error})") from error
     if "packages" not in document.values:
         return ()
-    return tuple(_package(fields, choice) for fields in document.objects("packages"))
+    return tuple(_package(fields, choice, folder) for fields in document.objects("packages"))
 
 
-def _package(fields: Fields, choice: WheelChoice) -> ResolvedPypiPackage:
-    wheel = choice.best(_wheels(fields))
+def _package(fields: Fields, choice: WheelChoice, folder: Path) -> ResolvedPypiPackage:
+    wheel = choice.best(_wheels(fields, folder))
     return ResolvedPypiPackage(
         name=fields.required("name", str),
         version=fields.optional("version", str) or "",
         wheel=wheel,
-        build=None if wheel else _source(fields),
+        build=None if wheel else _source(fields, folder),
     )
 
 
-def _wheels(fields: Fields) -> Iterator[Artifact]:
+def _wheels(fields: Fields, folder: Path) -> Iterator[Artifact]:
     if "wheels" in fields.values:
-        yield from map(_artifact, fields.objects("wheels"))
+        yield from (_artifact(wheel, folder) for wheel in fields.objects("wheels"))
     archive = _child(fields, "archive")
-    if archive and (artifact := _artifact(archive)).file_name.endswith(".whl"):
+    if archive and (artifact := _artifact(archive, folder)).file_name.endswith(".whl"):
         yield artifact
 
 
-def _artifact(fields: Fields) -> Artifact:
-    url = fields.optional("url", str) or _file_url(fields.required("path", str))
+def _artifact(fields: Fields, folder: Path) -> Artifact:
+    url = fields.optional("url", str) or _file_url(fields.required("path", str), folder)
     hashes: dict[str, Any] = fields.optional("hashes", dict) or {}
     return Artifact(
         file_name=unquote(urlsplit(url).path.rsplit("/", 1)[-1]),
@@ -92,7 +98,7 @@ def _artifact(fields: Fields) -> Artifact:
     )
 
 
-def _source(fields: Fields) -> BuildSource | None:
+def _source(fields: Fields, folder: Path) -> BuildSource | None:
     if vcs := _child(fields, "vcs"):
         kind = vcs.required("type", str)
         return BuildSource(
@@ -102,22 +108,22 @@ def _source(fields: Fields) -> BuildSource | None:
         )
     if directory := _child(fields, "directory"):
         return BuildSource(
-            url=_file_url(directory.required("path", str)),
+            url=_file_url(directory.required("path", str), folder),
             subdirectory=directory.optional("subdirectory", str),
             is_editable=bool(directory.optional("editable", bool)),
         )
     for key in ("archive", "sdist"):
         if archive := _child(fields, key):
-            artifact = _artifact(archive)
+            artifact = _artifact(archive, folder)
             return BuildSource(
                 url=artifact.url, sha256=artifact.sha256, subdirectory=archive.optional("subdirectory", str)
             )
     return None
 
 
-def _file_url(path: str) -> str:
-    # uv writes absolute paths for what is outside the lock's own folder.
-    return f"file://{quote(path)}"
+def _file_url(path: str, folder: Path) -> str:
+    # What the user asks for has an absolute path; what a local package needs of others has one relative to the lock.
+    return f"file://{quote(os.path.normpath(folder / path))}"
 
 
 def _child(fields: Fields, key: str) -> Fields | None:

@@ -216,3 +216,13 @@ def test_a_wheel_that_does_not_fit_is_not_taken(file_name: str) -> None:
 def test_a_build_number_in_the_name_is_read_over() -> None:
     wheels = [Artifact(file_name="many-1.0-7-py3-none-any.whl", url="")]
     assert CHOICE.best(wheels) == wheels[0]
+
+
+def test_a_path_relative_to_the_lock_is_where_the_lock_was(tmp_path: Path) -> None:
+    content = b"""
+    [[packages]]
+    name = "needed"
+    directory = { path = "../beside/it" }
+    """
+    (package,) = pylock_toml.load(content, CHOICE, folder=tmp_path / "resolved")
+    assert package.build == BuildSource(url=f"{tmp_path.as_uri()}/beside/it")

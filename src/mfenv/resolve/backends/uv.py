@@ -134,7 +134,7 @@ class UvResolver:
             if asked := sorted({match["name"] for match in _NO_EXTRA.finditer(done.errors)} & unknown):
                 raise UnknownExtrasError(asked)
             choice = WheelChoice(tags=wheel_tags(request.target, request.python))
-            found = pylock_toml.load((folder / "pylock.toml").read_bytes(), choice)
+            found = pylock_toml.load((folder / "pylock.toml").read_bytes(), choice, folder=folder.resolve())
             stubs = folder.as_uri()
             return tuple(
                 package for package in found if not (package.wheel and package.wheel.url.startswith(f"{stubs}/"))
