@@ -55,7 +55,7 @@ class WheelBuilder:
     time_limit: float = _TIME_LIMIT
     """Seconds for one build."""
     local_content: Mapping[str, str] = field(default_factory=dict)
-    """The digest, by project, of what is in the local folders when a build was asked for."""
+    """The digest of what is in the local folders when a build was asked for, by project (``name``, ``name;marker``)."""
 
     def build(
         self, package: ResolvedPypiPackage, *, python: str, platform: Platform, host: Platform
@@ -89,7 +89,8 @@ class WheelBuilder:
     def _kept_or_built(self, name: str, source: BuildSource, python: str, host: Platform) -> Path:
         content = digest_of_folder(_folder_of(source)) if source.url.startswith("file:") and not source.sha256 else ""
         if content:
-            _refuse_changed(name, source, content, self.local_content.get(name, content))
+            expected = [digest for key, digest in self.local_content.items() if key.partition(";")[0] == name]
+            _refuse_changed(name, source, content, expected or [content])
         key = identity(
             "mfenv/wheel/1",
             {
@@ -116,7 +117,7 @@ class WheelBuilder:
     def _build(self, name: str, source: BuildSource, content: str, python: str, scratch: Path) -> Path:
         where = self._unpacked(name, source, scratch)
         if content:
-            _refuse_changed(name, source, digest_of_folder(scratch / "source"), content)
+            _refuse_changed(name, source, digest_of_folder(scratch / "source"), [content])
         out = scratch / "wheel"
         command = [self.uv(), "build", "--wheel", "--no-progress", "--no-python-downloads"]
         command += ["--python", str(self.python(python)), "--out-dir", str(out), str(where)]
@@ -174,9 +175,9 @@ class WheelBuilder:
         return self.runner.run(command, environment=environment, folder=folder, timeout=self.time_limit)
 
 
-def _refuse_changed(name: str, source: BuildSource, found: str, expected: str) -> None:
+def _refuse_changed(name: str, source: BuildSource, found: str, expected: list[str]) -> None:
     """Refuse to build what is not what the lock will be kept for: somebody may save a file at any moment."""
-    if found != expected:
+    if found not in expected:
         raise ResolutionFailed(
             f"`{name}`: `{_folder_of(source)}` was changed while it was read", hint="Run again", packages=[name]
         )

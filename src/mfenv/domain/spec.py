@@ -170,7 +170,7 @@ class EnvironmentSpec:
     default_index: PackageIndex | None = None
     """None: the one that the PyPI resolver is configured with, or its own."""
     local_content: tuple[tuple[str, str], ...] = ()
-    """The digest of what is in each local folder that a package is built from, by project."""
+    """The digest of each local folder that a package is built from, by project and marker (``name;marker``)."""
     options: SolveOptions = field(default_factory=SolveOptions)
 
     def canonical(self) -> Json:

@@ -320,7 +320,11 @@ def _refuse_what_is_off(step: str, layer: SpecLayer, settings: Settings) -> None
 def _local_content(layer: SpecLayer) -> dict[str, str]:
     """Return the digest of each local folder or archive that a package comes from, by project."""
     places = {
-        requirement.name: (requirement, Path(unquote(urlsplit(requirement.url).path)))
+        # One project may come from two folders, under two markers.
+        f"{requirement.name};{requirement.marker}".rstrip(";"): (
+            requirement,
+            Path(unquote(urlsplit(requirement.url).path)),
+        )
         for requirement in layer.pypi
         if requirement.is_local
     }
@@ -332,7 +336,7 @@ def _local_content(layer: SpecLayer) -> dict[str, str]:
         except (HydrationFailed, OSError) as error:
             reason = error.message if isinstance(error, HydrationFailed) else f"`{path}`: {error.strerror or error}"
             raise InvalidSpec(
-                f"{written[name]}: {reason}",
+                f"{written[requirement.name]}: {reason}",
                 hint="A relative path begins with `./` or `../` and is taken from the folder of the flow's file",
             ) from error
     return digests

@@ -207,6 +207,7 @@ def test_a_folder_that_changed_since_it_was_asked_for_is_refused(
     """Its wheel would be kept for the state before."""
     asked = replace(builder, local_content={"made": digest_of_folder(source)})
     build(asked, of(source))
+    build(replace(builder, local_content={"made;1": "other", "made;2": digest_of_folder(source)}), of(source))
     (source / "made.py").write_text("version = 'changed'\n")
     with pytest.raises(ResolutionFailed, match=r"`made`: `.*` was changed while it was read"):
         build(asked, of(source))
