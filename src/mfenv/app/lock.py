@@ -33,13 +33,22 @@ class Locker:
     resolver: Resolver
     measure: Measure
     builds: Callable[[ResolutionRequest, ResolvedEnvironment], Build]
+    has: Callable[[LockedArtifact], bool]
+    """Tells whether a wheel that was built is still here."""
     user: str
     now: Callable[[], datetime]
 
     def known(self, requests: Iterable[ResolutionRequest]) -> dict[ResolutionRequest, LockedEnvironment]:
-        """Return the locks there are for `requests`; starts nothing and asks nobody."""
+        """Return the locks there are for `requests`; starts nothing and asks nobody.
+
+        A lock with a wheel that was built, on another machine or in a cache that is gone, cannot be used: nobody
+        serves that wheel.
+        """
         found = {request: self.locks.find(request.key, request.target) for request in dict.fromkeys(requests)}
-        return {request: lock for request, lock in found.items() if lock}
+        return {request: lock for request, lock in found.items() if lock and self._is_whole(lock)}
+
+    def _is_whole(self, lock: LockedEnvironment) -> bool:
+        return all(self.has(package.artifact) for package in lock.pypi if package.built_from)
 
     def resolve(self, requests: Iterable[ResolutionRequest]) -> Mapping[ResolutionRequest, Outcome]:
         """Solve `requests`, keep the locks, and return them or the errors that came instead."""

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mfenv.app.build import Builds
 from mfenv.app.keyring import from_keyring
 from mfenv.app.lock import Locker
 from mfenv.app.settings import Settings
 from mfenv.build.wheels import WheelBuilder
-from mfenv.domain.artifact import Artifact
+from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.channel import ChannelCredentials
 from mfenv.domain.index import IndexSecret, origin_of
 from mfenv.domain.machine import Machine
@@ -21,7 +22,7 @@ from mfenv.domain.request import ResolutionRequest
 from mfenv.hydrate import conda
 from mfenv.hydrate.conda import RattlerInstaller
 from mfenv.hydrate.folders import LocalFolders
-from mfenv.hydrate.plan import archive_path
+from mfenv.hydrate.plan import archive_path, is_here
 from mfenv.hydrate.pypi import UvInstaller
 from mfenv.hydrate.service import Hydrator
 from mfenv.io.process import SystemProcessRunner
@@ -164,6 +165,10 @@ class Wiring:
         (found,) = self.installer.measure([artifact])
         return archive_path(found, self.folders.archives)
 
+    def _has(self, artifact: LockedArtifact) -> bool:
+        built = Path(unquote(urlsplit(artifact.url).path))
+        return is_here(artifact, self.folders.archives) or built.is_file()
+
     def locker(self, user: str) -> Locker:
         """The finder and maker of locks, who notes that `user` asked."""
         return Locker(
@@ -171,6 +176,7 @@ class Wiring:
             resolver=self.resolver,
             measure=self.installer.measure,
             builds=self.builds.for_request,
+            has=self._has,
             user=user,
             now=lambda: datetime.now(timezone.utc),
         )

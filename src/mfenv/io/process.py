@@ -6,11 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from mfenv.errors import EnvironmentsError, ToolNotFound
 
@@ -55,29 +56,33 @@ class SystemProcessRunner:
 
     def run(self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout: float) -> Completed:
         """See `ProcessRunner.run`."""
-        process = self._started(command, environment, folder)
-        timed_out = False
-        try:
-            output, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            timed_out = True
-            _kill(process)
-            output, errors = process.communicate()
-        except BaseException:
-            _kill(process)
-            process.wait()
-            raise
-        finally:
-            with self._lock:
-                self._running.discard(process)
-        return Completed(
-            code=process.returncode,
-            output=output.decode(errors="replace"),
-            errors=errors.decode(errors="replace"),
-            timed_out=timed_out,
-        )
+        # Files and not pipes: a program may leave a child behind that holds them open, and would be waited for.
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            process = self._started(command, environment, folder, output, errors)
+            timed_out = False
+            try:
+                process.wait(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                timed_out = True
+                _kill(process)
+                process.wait()
+            except BaseException:
+                _kill(process)
+                process.wait()
+                raise
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+            return Completed(code=process.returncode, output=_text(output), errors=_text(errors), timed_out=timed_out)
 
-    def _started(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
+    def _started(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        output: IO[bytes],
+        errors: IO[bytes],
+    ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._closed:
                 raise EnvironmentsError(f"`{command[0]}` is not started, since nobody waits for its work any more")
@@ -87,8 +92,8 @@ class SystemProcessRunner:
                     cwd=folder,
                     env={**os.environ, **environment},
                     stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
+                    stdout=output,
+                    stderr=errors,
                     start_new_session=True,
                 )
             except (FileNotFoundError, PermissionError) as error:
@@ -101,3 +106,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a program with all its children; one that has ended is fine."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")

@@ -65,9 +65,9 @@ class HybridResolver:
 
     def resolve(self, request: ResolutionRequest) -> ResolvedEnvironment:
         """See `mfenv.resolve.base.Resolver`; requests without PyPI packages go to the conda resolver as they are."""
+        _refuse_python_among(request.spec.conda_only, self.conda, request)
         if not request.spec.pypi:
             return self.conda.resolve(request)
-        _refuse_python_among(request.spec.conda_only, self.conda, request)
         base = self.conda.resolve(request)
         try:
             return self._agree(request, base)
@@ -261,7 +261,9 @@ def _refuse_python_among(specs: Sequence[MatchSpec], conda: Resolver, request: R
     """Refuse `conda_only` packages that would bring a Python of their own: that is the mixed mode's business."""
     if not specs:
         return
-    alone = EnvironmentSpec(python=None, conda=tuple(specs), channels=request.spec.channels)
+    alone = EnvironmentSpec(
+        python=None, conda=tuple(specs), channels=request.spec.channels, options=request.spec.options
+    )
     found = conda.resolve(ResolutionRequest(spec=alone, target=request.target))
     if any(package.record.name == "python" for package in found.packages):
         names = ", ".join(f"`{spec.name}`" for spec in specs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from mfenv.app import hydrate
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.lock import Locker, lock_of
-from mfenv.domain.artifact import Artifact
+from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.channel import Channel
+from mfenv.domain.locked import LockedPypiPackage, Provenance
 from mfenv.domain.machine import Machine
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Platform, baseline
@@ -58,6 +60,7 @@ def locker_of(resolver: FakeResolver, installer: FakeInstaller, store: object = 
         resolver=resolver,
         measure=installer.measure,
         builds=lambda _request, _answer: build_nothing,
+        has=lambda _artifact: True,
         user="ana",
         now=lambda: datetime(2026, 1, 2, tzinfo=timezone.utc),
     )
@@ -109,6 +112,25 @@ def test_a_request_is_solved_once_and_known_afterwards(resolver: FakeResolver, i
     assert locker.resolve([request("a"), request("a")]) == {request("a"): fake_lock(PYTHON, A)}
     assert locker.known([request("a"), request("b")]) == {request("a"): fake_lock(PYTHON, A)}
     assert resolver.requests == [request("a")]
+
+
+def test_a_lock_whose_built_wheel_is_gone_is_not_known(resolver: FakeResolver, installer: FakeInstaller) -> None:
+    """Nobody serves it: it was built on another machine, or in a cache that was cleared."""
+    store = MemoryBlobStore()
+    wheel = LockedArtifact(file_name="c-1-py3-none-any.whl", url="file:///gone/c.whl", size=1, sha256="c" * 64)
+    built = LockedPypiPackage(name="c", version="1", artifact=wheel, built_from="git+https://host/c@main")
+    lock = replace(fake_lock(PYTHON, A), pypi=(built,))
+    locker = locker_of(resolver, installer, store)
+    made = Provenance(
+        request=request("a").key, target=request("a").target, resolver="fake", user="ana", time=locker.now()
+    )
+    locker.locks.put(lock, made)
+    assert locker.known([request("a")]) == {request("a"): lock}
+    assert replace(locker, has=lambda artifact: artifact != wheel).known([request("a")]) == {}
+    from_an_index = locker_of(resolver, installer, MemoryBlobStore())
+    served = replace(lock, pypi=(replace(built, built_from=""),))
+    from_an_index.locks.put(served, made)
+    assert replace(from_an_index, has=lambda _: False).known([request("a")]) == {request("a"): served}
 
 
 def test_errors_are_values_so_that_all_of_them_are_heard(resolver: FakeResolver, installer: FakeInstaller) -> None:

@@ -29,3 +29,12 @@ def test_closing_ends_programs_with_their_children_and_starts_no_more(tmp_path: 
         assert running.result(timeout=20) == -9
     with pytest.raises(EnvironmentsError, match="nobody waits for its work any more"):
         run()
+
+
+def test_a_child_that_is_left_behind_is_not_waited_for(tmp_path: Path) -> None:
+    """As a compiler's cache server is, or a build's daemon: it has what the program had to write to."""
+    command = ["sh", "-c", "setsid sleep 30 & echo done; echo told >&2"]
+    began = time.monotonic()
+    done = SystemProcessRunner().run(command, environment={}, folder=tmp_path, timeout=20)
+    assert (done.code, done.output, done.errors, done.timed_out) == (0, "done\n", "told\n", False)
+    assert time.monotonic() - began < 10

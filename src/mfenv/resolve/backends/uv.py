@@ -247,7 +247,8 @@ def compile_arguments(request: PypiRequest) -> list[str]:
         # As a moment: a bare date would mean another one in every time zone.
         moment = parse_cutoff(request.options.exclude_newer, now=datetime.now(timezone.utc))
         arguments += ["--exclude-newer", moment.isoformat()]
-    if backend := torch_backend(request.target):
+    # Where an organisation has an index of its own, PyTorch's is not asked behind its back.
+    if request.default_index is None and (backend := torch_backend(request.target)):
         arguments += ["--torch-backend", backend]
     return arguments
 
