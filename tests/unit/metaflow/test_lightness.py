@@ -32,3 +32,13 @@ def test_metaflow_with_our_classes_loads_nothing_heavy() -> None:
     assert "mfenv.metaflow.environment" in ours
     assert ours & {"mfenv.metaflow.launch", "mfenv.metaflow.requirements", "mfenv.metaflow.code_root"} == set()
     assert "rattler" not in loaded
+
+
+def test_a_launch_that_changes_nothing_loads_no_solver_and_no_parser_of_requirements() -> None:
+    """What only resolving needs is loaded when something has to be resolved."""
+    code = (
+        "import sys, metaflow, mfenv.metaflow.launch; "
+        "print(sorted({'rattler', 'packaging', 'uv', 'conda_package_streaming'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
