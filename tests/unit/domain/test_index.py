@@ -18,12 +18,12 @@ from mfenv.errors import InvalidSpec
         ("https://me:canary@host/simple", "https://host/simple"),
         ("https://host/simple?token=canary", "https://host/simple"),
         ("file:///srv/simple", "file:///srv/simple"),
-        ("./simple", "file:///work/simple"),
+        ("./simple", "file:///there/simple"),
         ("/srv/a b", "file:///srv/a%20b"),
     ],
 )
 def test_an_index_is_an_address_without_credentials(text: str, url: str) -> None:
-    assert PackageIndex.parse(text, where="there", relative_to=Path("/work")) == PackageIndex(url=url)
+    assert PackageIndex.parse(text, where="there", relative_to=Path("/there")) == PackageIndex(url=url)
 
 
 @pytest.mark.parametrize("text", ["", "simple", "ftp://host/simple", "https://", "me:canary@host/simple"])

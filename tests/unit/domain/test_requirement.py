@@ -10,7 +10,7 @@ import pytest
 from mfenv.domain.requirement import Requirement
 from mfenv.errors import InvalidSpec
 
-HERE = Path("/work/flows")
+HERE = Path("/there/flows")
 
 SPELLINGS = {
     "any version": ("numpy", "", Requirement(name="numpy")),
@@ -44,12 +44,12 @@ SPELLINGS = {
     "secure shell without its password": ("a", "git+ssh://git:pw@h/r.git", Requirement(name="a", url="git+ssh://git@h/r.git")),
     "credentials are left out": ("a", "@ https://me:p@ss@h/a.whl", Requirement(name="a", url="https://h/a.whl")),
     "token is left out": ("a @ git+https://token@h/r.git@v1", "", Requirement(name="a", url="git+https://h/r.git@v1")),
-    "folder beside the flow": ("a", "./lib/a b", Requirement(name="a", url="file:///work/flows/lib/a%20b")),
-    "folder above the flow": ("a", "../a", Requirement(name="a", url="file:///work/a")),
+    "folder beside the flow": ("a", "./lib/a b", Requirement(name="a", url="file:///there/flows/lib/a%20b")),
+    "folder above the flow": ("a", "../a", Requirement(name="a", url="file:///there/a")),
     "whole path": ("a", "/srv/a", Requirement(name="a", url="file:///srv/a")),
     "URL of a folder": ("a", "@ file:///srv/a", Requirement(name="a", url="file:///srv/a")),
-    "relative URL of a folder": ("a", "file://./a", Requirement(name="a", url="file:///work/flows/a")),
-    "editable": ("a", "-e ./a", Requirement(name="a", url="file:///work/flows/a", is_editable=True)),
+    "relative URL of a folder": ("a", "file://./a", Requirement(name="a", url="file:///there/flows/a")),
+    "editable": ("a", "-e ./a", Requirement(name="a", url="file:///there/flows/a", is_editable=True)),
 }  # fmt: skip
 
 
