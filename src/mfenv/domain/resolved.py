@@ -59,7 +59,6 @@ class BuildSource:
     commit: str | None = None
     """Of a repository, in full."""
     subdirectory: str | None = None
-    is_editable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

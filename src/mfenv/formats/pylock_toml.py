@@ -110,7 +110,6 @@ def _source(fields: Fields, folder: Path) -> BuildSource | None:
         return BuildSource(
             url=_file_url(directory.required("path", str), folder),
             subdirectory=directory.optional("subdirectory", str),
-            is_editable=bool(directory.optional("editable", bool)),
         )
     for key in ("archive", "sdist"):
         if archive := _child(fields, key):

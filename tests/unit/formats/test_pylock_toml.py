@@ -51,11 +51,7 @@ EXPECTED: dict[str, tuple[ResolvedPypiPackage, ...]] = {
         ),
     ),
     "folder": (ResolvedPypiPackage(name="folder", version="", build=BuildSource(url="file:///served/a%20folder")),),
-    "editable": (
-        ResolvedPypiPackage(
-            name="folder", version="", build=BuildSource(url="file:///served/a%20folder", is_editable=True)
-        ),
-    ),
+    "editable": (ResolvedPypiPackage(name="folder", version="", build=BuildSource(url="file:///served/a%20folder")),),
     "archive": (
         ONE,
         ResolvedPypiPackage(

@@ -32,7 +32,7 @@ def pypi(**attributes: Any) -> Written:
     return Written("pypi", attributes)
 
 
-READER = Reader(owner="step `s`", folder=Path("/work"))
+READER = Reader(owner="step `s`", folder=Path("/there"))
 
 
 def test_reads_all_that_a_step_says() -> None:
@@ -45,9 +45,9 @@ def test_reads_all_that_a_step_says() -> None:
     )
     assert READER.layer([decorator]) == SpecLayer(
         python=PythonConstraint.parse("3.11", where=""),
-        pypi=(Requirement(name="requests", specifier=">=2.21"), Requirement(name="lib", url="file:///work/lib")),
+        pypi=(Requirement(name="requests", specifier=">=2.21"), Requirement(name="lib", url="file:///there/lib")),
         conda_only=(MatchSpec.parse("ffmpeg", "6", where=""),),
-        indexes=(PackageIndex(url="https://h/simple"), PackageIndex(url="file:///work/index")),
+        indexes=(PackageIndex(url="https://h/simple"), PackageIndex(url="file:///there/index")),
         exclude_newer="30 days",
         places=(
             ("requests", Place(owner="step `s`", text='@pypi(packages={"Requests": ">=2.21"})')),
