@@ -31,6 +31,10 @@ class Requirement:
     Without credentials: see `mfenv.domain.index.secrets_in`.
     """
     is_editable: bool = False
+    hashes: tuple[str, ...] = ()
+    """Digests (``sha256:...``), sorted, of which its file must have one; empty: any file of the index will do."""
+    index: str = ""
+    """The URL of the one index that it must come from; empty: any of those that are searched."""
 
     @classmethod
     def parse(cls, name: str, constraint: str, *, where: str, relative_to: Path | None = None) -> Requirement:

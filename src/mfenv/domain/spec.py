@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeVar
 
+from mfenv.domain.base import BaseWish
 from mfenv.domain.channel import Channel
 from mfenv.domain.digest import Json
+from mfenv.domain.flags import ResolverFlag
 from mfenv.domain.index import PackageIndex
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.python import PythonConstraint
@@ -79,9 +81,20 @@ class SpecLayer:
     conda_only: tuple[MatchSpec, ...] = ()
     """conda packages that have nothing to do with Python, beside PyPI packages."""
     indexes: tuple[PackageIndex, ...] = ()
+    default_index: PackageIndex | None = None
+    """The index behind all others, in place of the configured one."""
+    constraints: tuple[Requirement, ...] = ()
+    """What holds for PyPI packages if they are chosen at all."""
+    flags: tuple[ResolverFlag, ...] = ()
     exclude_newer: str = ""
     system: tuple[tuple[str, str], ...] = ()
     """Virtual packages of the machines that the step will run on, and their versions."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """Environment variables that processes in the environment have."""
+    base: BaseWish | None = None
+    """What the environment is built upon."""
+    fetch_at_exec: bool | None = None
+    """Whether `base` is looked up when the task starts, and not when the flow is launched."""
     disabled: bool | None = None
     places: tuple[tuple[str, Place], ...] = ()
     """Where each package (and ``python``) was written; for messages only."""
