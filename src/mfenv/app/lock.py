@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mfenv.domain.artifact import Artifact, LockedArtifact
-from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage, Provenance
+from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage
+from mfenv.domain.provenance import Provenance
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPypiPackage
 from mfenv.errors import EnvironmentsError

@@ -7,14 +7,12 @@ file by its sha256, the lock by its own id), reproducible byte for byte, readabl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 
 from mfenv.domain.artifact import LockedArtifact
-from mfenv.domain.digest import Json, LockId, RequestKey, identity
-from mfenv.domain.platform import Platform, Target
+from mfenv.domain.digest import Json, LockId, identity
+from mfenv.domain.platform import Platform
 from mfenv.domain.resolved import CondaRecord
-from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import LockError
 
 
@@ -58,6 +56,8 @@ class LockedEnvironment:
     platform: Platform
     packages: tuple[LockedCondaPackage, ...]
     pypi: tuple[LockedPypiPackage, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    """Environment variables that processes in the environment have, sorted by name."""
 
     def __post_init__(self) -> None:
         """Refuse two packages of one name, and packages for another platform."""
@@ -86,6 +86,8 @@ class LockedEnvironment:
                 [package.name, package.version, package.artifact.file_name, package.artifact.sha256]
                 for package in sorted(self.pypi, key=lambda package: package.name)
             ]
+        if self.variables:
+            content["variables"] = [list(pair) for pair in self.variables]
         return LockId(identity("mfenv/lock/1", content))
 
     @property
@@ -110,16 +112,3 @@ def _content(package: LockedCondaPackage) -> Json:
         "file": artifact.file_name,
         "sha256": artifact.sha256,
     }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """How a lock came about; stored beside it, not hashed into it."""
-
-    request: RequestKey
-    target: Target
-    asked: EnvironmentSpec | None = None
-    """What the request asked for, dates included; None where only its key is known."""
-    resolver: str
-    user: str
-    time: datetime

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeVar
 
-from mfenv.domain.base import BaseWish
+from mfenv.domain.base import BaseWish, LockFile, LockFileKind, NamedBase, PathspecBase
 from mfenv.domain.channel import Channel
 from mfenv.domain.digest import Json
 from mfenv.domain.flags import ResolverFlag
 from mfenv.domain.index import PackageIndex
+from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.requirement import Requirement
 from mfenv.errors import InvalidSpec
 
 T = TypeVar("T")
+Pairs = tuple[tuple[str, str], ...]
 
 
 class ChannelPriority(Enum):
@@ -102,27 +104,97 @@ class SpecLayer:
     @property
     def asks_for_something(self) -> bool:
         """Whether this level wants an environment of a certain content."""
-        return bool(self.conda or self.channels or self.python or self.pypi or self.conda_only or self.indexes)
+        return bool(
+            self.python or self.conda or self.channels or self.pypi or self.conda_only or self.indexes or self.base
+        )
 
 
 def combine(first: SpecLayer, second: SpecLayer, *, owner: str) -> SpecLayer:
     """Put two decorators of one level together: their wishes add up, and their single answers must agree.
 
-    Raises `InvalidSpec` naming `owner` and both answers when they do not.
+    What both say of one package has to hold together. Lists keep their order, `first` before `second`. Raises
+    `InvalidSpec` naming `owner` and both answers when they do not agree.
     """
-    places = {**dict(first.places), **dict(second.places)}
+
+    def agreed(key: str, one: T | None, other: T | None) -> T | None:
+        return _agreed(owner, key, one, other)
+
     return SpecLayer(
-        python=_agreed(owner, "python", first.python, second.python),
-        conda=tuple({spec.name: spec for spec in (*first.conda, *second.conda)}.values()),
-        channels=tuple(dict.fromkeys((*first.channels, *second.channels))),
-        pypi=_over(first.pypi, second.pypi),
-        conda_only=tuple({spec.name: spec for spec in (*first.conda_only, *second.conda_only)}.values()),
-        indexes=tuple(dict.fromkeys((*first.indexes, *second.indexes))),
-        system=tuple({**dict(first.system), **dict(second.system)}.items()),
-        exclude_newer=_agreed(owner, "exclude_newer", first.exclude_newer or None, second.exclude_newer or None) or "",
-        disabled=_agreed(owner, "disabled", first.disabled, second.disabled),
-        places=tuple(places.items()),
+        python=agreed("python", first.python, second.python),
+        conda=_both(first.conda, second.conda, owner),
+        channels=_union(first.channels, second.channels),
+        pypi=_both_requirements(first.pypi, second.pypi, owner),
+        conda_only=_both(first.conda_only, second.conda_only, owner),
+        indexes=_union(first.indexes, second.indexes),
+        default_index=agreed("index-url", first.default_index, second.default_index),
+        constraints=_union(first.constraints, second.constraints),
+        flags=_both_flags(first.flags, second.flags, owner),
+        exclude_newer=agreed("exclude_newer", first.exclude_newer or None, second.exclude_newer or None) or "",
+        system=_both_texts(first.system, second.system, owner),
+        variables=_both_texts(first.variables, second.variables, owner),
+        base=_agreed_base(owner, first.base, second.base),
+        fetch_at_exec=agreed("fetch_at_exec", first.fetch_at_exec, second.fetch_at_exec),
+        disabled=agreed("disabled", first.disabled, second.disabled),
+        places=_updated(first.places, second.places),
     )
+
+
+def override(flow: SpecLayer, step: SpecLayer) -> SpecLayer:
+    """Put a step's layer over its flow's.
+
+    The step's word replaces the flow's: single answers where the step has one, packages one by one. Of lists, the
+    step's part comes before the flow's. A step that asks for packages is enabled even where the flow is disabled,
+    and then gets nothing from the flow's level.
+    """
+    disabled = step.disabled
+    if disabled is None:
+        disabled = False if step.asks_for_something else flow.disabled
+    base = SpecLayer() if flow.disabled else flow
+    return SpecLayer(
+        python=step.python or base.python,
+        conda=tuple({spec.name: spec for spec in (*base.conda, *step.conda)}.values()),
+        channels=_union(step.channels, base.channels),
+        pypi=_over(base.pypi, step.pypi),
+        conda_only=tuple({spec.name: spec for spec in (*base.conda_only, *step.conda_only)}.values()),
+        indexes=_union(step.indexes, base.indexes),
+        default_index=step.default_index or base.default_index,
+        constraints=_over(base.constraints, step.constraints),
+        flags=_flags_over(base.flags, step.flags),
+        exclude_newer=step.exclude_newer or base.exclude_newer,
+        system=_updated(base.system, step.system),
+        variables=_updated(base.variables, step.variables),
+        base=step.base or base.base,
+        fetch_at_exec=base.fetch_at_exec if step.fetch_at_exec is None else step.fetch_at_exec,
+        disabled=disabled,
+        places=_updated(base.places, step.places),
+    )
+
+
+def check_fetch_at_exec(layer: SpecLayer, *, owner: str) -> None:
+    """Refuse, for a whole step, what cannot go together with being looked up when the task starts."""
+    if not layer.fetch_at_exec or layer.disabled:
+        return
+    if not isinstance(layer.base, NamedBase | PathspecBase):
+        raise InvalidSpec(
+            f"{owner}: `fetch_at_exec` needs the environment that is to be fetched",
+            hint='Name it: @named_env(name="team/env:tag", fetch_at_exec=True), or with `pathspec`',
+        )
+    others = {
+        "python": layer.python,
+        "conda packages": layer.conda or layer.conda_only,
+        "PyPI packages": layer.pypi,
+        "channels": layer.channels,
+        "indexes": layer.indexes or layer.default_index,
+        "variables": layer.variables,
+    }
+    if found := [name for name, value in others.items() if value]:
+        named = [str(place) for name, place in layer.places if name not in {"base", "fetch_at_exec"}]
+        raise InvalidSpec(
+            f"{owner}: an environment that is fetched when the task starts is taken as it is, but {', '.join(found)} "
+            "are asked for as well" + (f": {'; '.join(named)}" if named else ""),
+            hint="Leave those out, or leave `fetch_at_exec` out to build upon the environment when the flow is "
+            "launched; a step's @conda_base and @pypi_base count too",
+        )
 
 
 def _agreed(owner: str, key: str, first: T | None, second: T | None) -> T | None:
@@ -134,28 +206,95 @@ def _agreed(owner: str, key: str, first: T | None, second: T | None) -> T | None
     return second if first is None else first
 
 
-def override(flow: SpecLayer, step: SpecLayer) -> SpecLayer:
-    """Put a step's layer over its flow's.
+_BASE_KEYS = {NamedBase: "name", PathspecBase: "pathspec", LockFile: "file"}
 
-    The step's word replaces the flow's: for `python` and `disabled` where the step says one, for packages
-    one by one. The step's channels come before the flow's. A step that asks for packages is enabled
-    even where the flow is disabled, and then gets nothing from the flow's level.
-    """
-    disabled = step.disabled
-    if disabled is None:
-        disabled = False if step.asks_for_something else flow.disabled
-    base = SpecLayer() if flow.disabled else flow
-    return SpecLayer(
-        python=step.python or base.python,
-        conda=tuple({spec.name: spec for spec in (*base.conda, *step.conda)}.values()),
-        channels=tuple(dict.fromkeys((*step.channels, *base.channels))),
-        pypi=_over(base.pypi, step.pypi),
-        conda_only=tuple({spec.name: spec for spec in (*base.conda_only, *step.conda_only)}.values()),
-        indexes=tuple(dict.fromkeys((*step.indexes, *base.indexes))),
-        exclude_newer=step.exclude_newer or base.exclude_newer,
-        system=tuple({**dict(base.system), **dict(step.system)}.items()),
-        disabled=disabled,
-        places=tuple({**dict(base.places), **dict(step.places)}.items()),
+
+def _agreed_base(owner: str, first: BaseWish | None, second: BaseWish | None) -> BaseWish | None:
+    if first and second and first != second:
+        keys = _BASE_KEYS[type(first)], _BASE_KEYS[type(second)]
+        if keys[0] == keys[1] != "file":
+            _agreed(owner, keys[0], str(first), str(second))
+        raise InvalidSpec(
+            f"{owner}: an environment can be built upon one other only, but `{keys[0]}` says `{first}` and "
+            f"`{keys[1]}` says `{second}`",
+            hint="Leave one of them out",
+        )
+    return first or second
+
+
+def _union(first: tuple[T, ...], second: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
+
+
+def _updated(first: tuple[tuple[str, T], ...], second: tuple[tuple[str, T], ...]) -> tuple[tuple[str, T], ...]:
+    return tuple({**dict(first), **dict(second)}.items())
+
+
+def _both_texts(first: tuple[tuple[str, str], ...], second: tuple[tuple[str, str], ...], owner: str) -> Pairs:
+    mine = dict(first)
+    for name, text in second:
+        _agreed(owner, name, mine.get(name), text)
+    return _updated(first, second)
+
+
+def _both(first: tuple[MatchSpec, ...], second: tuple[MatchSpec, ...], owner: str) -> tuple[MatchSpec, ...]:
+    """Return the packages of both; what they say of the same one has to hold together."""
+    found = {spec.name: spec for spec in first}
+    for spec in second:
+        mine = found.get(spec.name)
+        found[spec.name] = _both_specs(mine, spec, owner) if mine else spec
+    return tuple(found.values())
+
+
+def _both_specs(first: MatchSpec, second: MatchSpec, owner: str) -> MatchSpec:
+    name = first.name
+    return MatchSpec(
+        name=name,
+        version=_both_versions(name, first.version, second.version, owner),
+        build=_agreed(owner, f"the build of {name}", first.build, second.build),
+        channel=_agreed(owner, f"the channel of {name}", first.channel, second.channel),
+    )
+
+
+def _both_versions(name: str, first: str, second: str, owner: str) -> str:
+    if "*" in (first, second) or first == second:
+        return second if first == "*" else first
+    # A conjunction of alternatives is the alternatives of all conjunctions.
+    pairs = [(one.split(","), other.split(",")) for one in first.split("|") for other in second.split("|")]
+    wanted = [sorted({*one, *other}) for one, other in pairs]
+    possible = [parts for parts in wanted if len([part for part in parts if part.startswith("==")]) < 2]
+    if not possible:
+        _agreed(owner, name, first, second)
+    return "|".join(dict.fromkeys(",".join(parts) for parts in possible))
+
+
+def _both_requirements(
+    first: tuple[Requirement, ...], second: tuple[Requirement, ...], owner: str
+) -> tuple[Requirement, ...]:
+    """Return the requirements of both; what they say of the same project under the same marker has to hold together."""
+    found = {(wanted.name, wanted.marker): wanted for wanted in first}
+    for wanted in second:
+        mine = found.get((wanted.name, wanted.marker))
+        found[wanted.name, wanted.marker] = _both_wanted(mine, wanted, owner) if mine else wanted
+    return tuple(found.values())
+
+
+def _both_wanted(first: Requirement, second: Requirement, owner: str) -> Requirement:
+    name = first.name
+    if (first.url and second.specifier) or (second.url and first.specifier):
+        _agreed(owner, name, str(first), str(second))
+    parts = {part for specifier in (first.specifier, second.specifier) for part in specifier.split(",") if part}
+    exact = [part for part in parts if part.startswith("==") and not part.endswith("*")]
+    if len(exact) > 1:
+        _agreed(owner, name, first.specifier, second.specifier)
+    return replace(
+        first,
+        extras=tuple(sorted({*first.extras, *second.extras})),
+        specifier=",".join(sorted(parts)),
+        url=_agreed(owner, name, first.url or None, second.url or None) or "",
+        is_editable=first.is_editable or second.is_editable,
+        hashes=tuple(sorted({*first.hashes, *second.hashes})),
+        index=_agreed(owner, f"the index of {name}", first.index or None, second.index or None) or "",
     )
 
 
@@ -163,6 +302,23 @@ def _over(base: tuple[Requirement, ...], step: tuple[Requirement, ...]) -> tuple
     """Put the step's requirements over the flow's, by project; one project may be named twice under markers."""
     named = {requirement.name for requirement in step}
     return (*(requirement for requirement in base if requirement.name not in named), *step)
+
+
+_REPEATED_FLAGS = frozenset({"find-links", "trusted-host"})
+
+
+def _both_flags(
+    first: tuple[ResolverFlag, ...], second: tuple[ResolverFlag, ...], owner: str
+) -> tuple[ResolverFlag, ...]:
+    mine = {flag.name: flag for flag in first if flag.name not in _REPEATED_FLAGS}
+    for flag in second:
+        _agreed(owner, f"extras={flag.name}", mine.get(flag.name), flag if flag.name in mine else None)
+    return _union(first, second)
+
+
+def _flags_over(base: tuple[ResolverFlag, ...], step: tuple[ResolverFlag, ...]) -> tuple[ResolverFlag, ...]:
+    named = {flag.name for flag in step} - _REPEATED_FLAGS
+    return _union(step, tuple(flag for flag in base if flag.name not in named))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +340,16 @@ class EnvironmentSpec:
     """None: the one that the PyPI resolver is configured with, or its own."""
     local_content: tuple[tuple[str, str], ...] = ()
     """The digest of each local folder that a package is built from, by project and marker (``name;marker``)."""
+    pypi_constraints: tuple[Requirement, ...] = ()
+    """What holds for PyPI packages if they are chosen at all."""
+    flags: tuple[ResolverFlag, ...] = ()
+    """Options of the PyPI resolver, sorted."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """Environment variables that processes in the environment have, sorted by name."""
+    base: LockFile | LockedEnvironment | None = None
+    """What is kept exactly as it is; everything else is put on top of it."""
+    needs: tuple[MatchSpec, ...] = ()
+    """What must be there besides, whichever side has it; only said beside a `base`."""
     options: SolveOptions = field(default_factory=SolveOptions)
 
     def canonical(self) -> Json:
@@ -196,6 +362,13 @@ class EnvironmentSpec:
             "indexes": [str(index) for index in self.indexes] if self.pypi else [],
             "default_index": [str(self.default_index)] if self.pypi and self.default_index else [],
             "local_content": [list(pair) for pair in self.local_content],
+            "constraints": [str(requirement) for requirement in self.pypi_constraints],
+            "flags": [str(flag) for flag in self.flags],
+            "hashes": [[str(requirement), *requirement.hashes] for requirement in self.pypi if requirement.hashes],
+            "pinned_indexes": [[requirement.name, requirement.index] for requirement in self.pypi if requirement.index],
+            "variables": [list(pair) for pair in self.variables],
+            "base": [_identity_of(self.base)] if self.base else [],
+            "needs": [str(need) for need in self.needs],
         }
         return {
             "python": self.python.version if self.python else None,
@@ -222,6 +395,7 @@ def complete(
     needs: Iterable[MatchSpec],
     local_content: Mapping[str, str] | None = None,
     options: SolveOptions | None = None,
+    base: LockFile | LockedEnvironment | None = None,
 ) -> EnvironmentSpec:
     """Put the defaults into a merged layer.
 
@@ -238,22 +412,40 @@ def complete(
     pinned = sorted((spec.channel for spec in (*layer.conda, *layer.conda_only) if spec.channel), key=str)
     pypi = {requirement.name for requirement in layer.pypi}
     wanted = [need for need in needs if need.name not in conda and need.name not in pypi]
-    if layer.pypi and not conda:
+    requirements = layer.pypi
+    if base is not None:
+        # Which side has them is known when the base has been looked into.
+        pass
+    elif layer.pypi and not conda:
         requirements = (*layer.pypi, *(Requirement(name=need.name) for need in wanted))
     else:
-        requirements = layer.pypi
         conda |= {need.name: need for need in wanted}
+    python = layer.python or _python_among(layer.conda)
     return EnvironmentSpec(
-        python=layer.python or _python_among(layer.conda) or default_python,
+        python=python if python or _has_python(base) else default_python,
         conda=tuple(conda[name] for name in sorted(conda)),
         channels=tuple(dict.fromkeys((*layer.channels, *default_channels, *pinned))),
         pypi=tuple(sorted(requirements, key=str)),
         conda_only=tuple(sorted(layer.conda_only, key=str)),
         indexes=tuple(dict.fromkeys((*layer.indexes, *default_indexes))),
-        default_index=default_index,
+        default_index=layer.default_index or default_index,
         local_content=tuple(sorted((local_content or {}).items())),
+        pypi_constraints=tuple(sorted(layer.constraints, key=str)),
+        flags=tuple(sorted(layer.flags)),
+        variables=tuple(sorted(layer.variables)),
+        base=base,
+        needs=tuple(wanted) if base else (),
         options=options,
     )
+
+
+def _has_python(base: LockFile | LockedEnvironment | None) -> bool:
+    """Tell whether the Python is settled by what is built upon; PyPI's lock files leave it open."""
+    return base is not None and not (isinstance(base, LockFile) and base.kind in {LockFileKind.PYLOCK, LockFileKind.UV})
+
+
+def _identity_of(base: LockFile | LockedEnvironment) -> Json:
+    return base.canonical() if isinstance(base, LockFile) else ["lock", base.id]
 
 
 def _python_among(specs: tuple[MatchSpec, ...]) -> PythonConstraint | None:

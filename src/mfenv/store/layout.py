@@ -16,8 +16,8 @@ from __future__ import annotations
 import re
 
 from mfenv.domain.digest import LockId, RequestKey
-from mfenv.domain.locked import Provenance
 from mfenv.domain.platform import Target
+from mfenv.domain.provenance import Provenance
 
 ROOT = "mfenv/v1"
 

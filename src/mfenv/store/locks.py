@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mfenv.domain.digest import LockId, RequestKey, canonical_json, is_id
-from mfenv.domain.locked import LockedEnvironment, Provenance
+from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Target
+from mfenv.domain.provenance import Provenance
 from mfenv.errors import LockError
 from mfenv.formats import lock_json
 from mfenv.store import layout

@@ -16,9 +16,10 @@ from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.assignment import Disabled, Locked, StepAssignment
 from mfenv.domain.channel import Channel
 from mfenv.domain.digest import LockId, RequestKey
-from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, Provenance
+from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Platform, Target, baseline
+from mfenv.domain.provenance import Provenance
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import CondaRecord, ResolvedEnvironment, ResolvedPackage

@@ -14,10 +14,11 @@ from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.lock import Locker, lock_of
 from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.channel import Channel
-from mfenv.domain.locked import LockedPypiPackage, Provenance
+from mfenv.domain.locked import LockedPypiPackage
 from mfenv.domain.machine import Machine
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Platform, baseline
+from mfenv.domain.provenance import Provenance
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPackage

@@ -10,9 +10,10 @@ import pytest
 
 from mfenv.domain.channel import Channel
 from mfenv.domain.digest import LockId, RequestKey
-from mfenv.domain.locked import LockedEnvironment, Provenance
+from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Platform, baseline
+from mfenv.domain.provenance import Provenance
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.spec import EnvironmentSpec, SolveOptions
 from mfenv.errors import LockError, StoreError
