@@ -37,6 +37,17 @@ class BackgroundHydration:
                 lock.id: self._pool.submit(self._hydrator.hydrate, lock, self._events) for lock in self.missing
             }
 
+    def add(self, lock: LockedEnvironment) -> None:
+        """Begin to make one more environment, unless it is there or coming."""
+        if lock.id in self.ready or lock.id in self._coming:
+            return
+        if prefix := self._hydrator.ready(lock):
+            self.ready[lock.id] = prefix
+            return
+        self._pool = self._pool or ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-hydrate")
+        self.missing.append(lock)
+        self._coming[lock.id] = self._pool.submit(self._hydrator.hydrate, lock, self._events)
+
     def prefix(self, lock_id: LockId) -> Prefix:
         """Return an environment, when it is ready. Raises the `EnvironmentsError` that its making ended with."""
         return self.ready.get(lock_id) or self._coming[lock_id].result()

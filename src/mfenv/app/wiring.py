@@ -169,10 +169,15 @@ class Wiring:
         built = Path(unquote(urlsplit(artifact.url).path))
         return is_here(artifact, self.folders.archives) or built.is_file()
 
+    @cached_property
+    def locks(self) -> LockStore:
+        """The store of locks."""
+        return LockStore(LocalBlobStore(self._store_root))
+
     def locker(self, user: str) -> Locker:
         """The finder and maker of locks, who notes that `user` asked."""
         return Locker(
-            locks=LockStore(LocalBlobStore(self._store_root)),
+            locks=self.locks,
             resolver=self.resolver,
             measure=self.installer.measure,
             builds=self.builds.for_request,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mfenv.domain.base import NamedBase, PathspecBase
 from mfenv.domain.digest import LockId, RequestKey
 from mfenv.domain.platform import Platform
 
@@ -22,4 +23,13 @@ class Locked:
     platform: Platform
 
 
-StepAssignment = Disabled | Locked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    """The step runs in an environment that is looked up when its task starts."""
+
+    base: NamedBase | PathspecBase
+    """As the user wrote it, variables and all."""
+    platform: Platform
+
+
+StepAssignment = Disabled | Locked | Deferred

@@ -119,3 +119,25 @@ def _packages(facts: Iterable[tuple[str, str]]) -> tuple[VirtualPackage, ...]:
         if version:
             packages.append(VirtualPackage(name=name, version=version, build=build or "0"))
     return tuple(sorted(packages))
+
+
+SYSTEM_PACKAGES = ("__cuda", "__glibc", "__osx", "__archspec")
+"""Virtual packages that a user may set."""
+
+_SYSTEM_VERSION = re.compile(r"\d+(\.\d+)*(=.+)?")
+
+
+def system_version(name: str, text: str, *, where: str) -> str:
+    """Return the version that a user sets for the virtual package `name`, as written at `where`.
+
+    Raises `InvalidSpec` for a name that cannot be set, or what is not one exact version.
+    """
+    if name not in SYSTEM_PACKAGES:
+        raise InvalidSpec(
+            f"{where}: `{name}` is not a virtual package that can be set",
+            hint=f"Those are {', '.join(f'`{known}`' for known in SYSTEM_PACKAGES)}",
+        )
+    version = text.strip().lstrip("=").strip()
+    if not _SYSTEM_VERSION.fullmatch(version):
+        raise InvalidSpec(f"{where}: `{version}` is not a version", hint='Write for example {"__cuda": "12.4"}')
+    return version

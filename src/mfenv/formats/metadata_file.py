@@ -7,7 +7,10 @@ same. Version 1::
      "steps": {"start": ["<request key>", "<lock id>", "linux-64"], "end": null},
      "locks": {"<lock id>": {...}}}
 
-A step that is null is disabled.
+A step that is null is disabled. One whose environment is looked up when its task starts has, instead of the list, how
+the user wrote its name (with ``@{...}`` in it)::
+
+     "train": {"name": "team/env:stable", "platform": "linux-64"}, "score": {"pathspec": "Flow/7/train", ...}
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mfenv.domain.assignment import Disabled, Locked, StepAssignment
+from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
+from mfenv.domain.base import NamedBase, PathspecBase
 from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.errors import LockError
@@ -52,6 +56,9 @@ def _dump_step(assignment: StepAssignment) -> Json:
             return None
         case Locked():
             return [assignment.request, assignment.lock, assignment.platform.value]
+        case Deferred():
+            key = "name" if isinstance(assignment.base, NamedBase) else "pathspec"
+            return {key: assignment.base.text, "platform": assignment.platform.value}
 
 
 def load(content: bytes, *, path: str = "conda_v2.cnd") -> FlowMetadata:
@@ -84,4 +91,8 @@ def _step(value: object, path: str) -> StepAssignment:
                 lock=LockId(lock),
                 platform=fields.platform(platform, path=path),
             )
+        case {"name": str() as text, "platform": str() as platform}:
+            return Deferred(base=NamedBase(text=text), platform=fields.platform(platform, path=path))
+        case {"pathspec": str() as text, "platform": str() as platform}:
+            return Deferred(base=PathspecBase(text=text), platform=fields.platform(platform, path=path))
     raise LockError(f"{path}: expected a request, a lock and a platform, found `{value!r}`")

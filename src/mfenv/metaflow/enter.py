@@ -23,6 +23,7 @@ class EnterEnvironment(StepDecorator):
 
     name = ENTER
     _environment: Any = None
+    _flow_datastore: Any = None
     _step = ""
 
     def step_init(
@@ -38,6 +39,7 @@ class EnterEnvironment(StepDecorator):
         """Remember the environment."""
         if environment.TYPE in OUR_ENVIRONMENTS:
             self._environment = environment
+            self._flow_datastore = flow_datastore
             self._step = step_name
 
     def runtime_init(self, flow: Any, graph: Any, package: Any, run_id: Any) -> None:
@@ -54,7 +56,7 @@ class EnterEnvironment(StepDecorator):
     ) -> None:
         """Start the task in its own interpreter; waits for that environment if it is still in the making."""
         if self._environment is not None:
-            self._environment.launch(None).enter(self._step, cli_args)
+            self._environment.launch(None).enter(self._step, cli_args, self._flow_datastore)
 
     def task_pre_step(
         self,

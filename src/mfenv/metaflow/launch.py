@@ -19,18 +19,37 @@ from metaflow.packaging_sys import ContentType
 from metaflow.plugins.datastores.local_storage import LocalStorage
 from metaflow.util import get_username
 
+from mfenv.app.files import read_file
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.settings import Settings
 from mfenv.app.wiring import Wiring
 from mfenv.build.wheels import digest_of_folder
-from mfenv.domain.assignment import Disabled, Locked, StepAssignment
+from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
+from mfenv.domain.base import NamedBase, PathspecBase
 from mfenv.domain.digest import LockId
 from mfenv.domain.gpu import cpu_only
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.domain.python import PythonConstraint
+from mfenv.domain.reference import (
+    EnvironmentRef,
+    is_late,
+    parse_pathspec,
+    parse_reference,
+    substitute,
+    variable_of_parameter,
+    variables_in,
+)
 from mfenv.domain.request import ResolutionRequest
-from mfenv.domain.spec import Place, SolveOptions, SpecLayer, complete, override
+from mfenv.domain.spec import (
+    EnvironmentSpec,
+    Place,
+    SolveOptions,
+    SpecLayer,
+    check_fetch_at_exec,
+    complete,
+    override,
+)
 from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
@@ -39,8 +58,9 @@ from mfenv.metaflow.boundary import EnvironmentException
 from mfenv.metaflow.code_root import CodeRoot
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.enter import ENVIRONMENT_ID
+from mfenv.metaflow.known import KnownEnvironments
 from mfenv.metaflow.needs import metaflow_needs
-from mfenv.metaflow.requirements import Reader, forget_credentials, wants_gpu
+from mfenv.metaflow.requirements import Reader, Reading, forget_credentials, wants_gpu
 
 METADATA_FILE = "conda_v2.cnd"
 _REMOTE = frozenset({"batch", "kubernetes"})
@@ -90,13 +110,16 @@ class Launch:
             return
         with _spoken():
             settings = read_settings()
-            layers = self._layers()
-            wiring = self._wire(settings)
+            flow, steps = self._readings()
+            layers = self._layers(flow, steps)
+            wiring = self._wire(settings, [flow, *steps.values()])
+            for line in dict.fromkeys(line for found in (flow, *steps.values()) for line in found.deprecations):
+                self._echo(f"Deprecated: {line}.", fg="yellow")
             gpu = {step.__name__ for step in self._flow if wants_gpu(step.decorators)}
             requests = {
                 step: self._request(step, layer, settings, has_gpu=step in gpu)
                 for step, layer in layers.items()
-                if not layer.disabled
+                if not layer.disabled and not layer.fetch_at_exec
             }
             locks = self._lock_requests(wiring, requests, layers)
             for step in sorted(gpu & requests.keys()):
@@ -105,23 +128,30 @@ class Launch:
                         f"Warning: step {step} asks for a GPU, but {name} is a build for the CPU only.", fg="yellow"
                     )
             self._locks = {lock.id: lock for lock in locks.values()}
-            assignments = {step: self._assignment(requests.get(step), locks) for step in layers}
+            assignments = {step: self._assignment(layer, requests.get(step), locks) for step, layer in layers.items()}
             # Here and not when it is packaged: Metaflow does that in a thread, where an error is only a line.
             self._metadata = self._write_metadata(wiring, assignments)
             self._assignments = assignments
 
-    def _layers(self) -> dict[str, SpecLayer]:
+    def _readings(self) -> tuple[Reading, dict[str, Reading]]:
+        """Read what the flow and each of its steps say."""
+        flow = self._reader().read(flow_decorators(type(self._flow)))
+        return flow, {step.__name__: self._reader(step).read(step.decorators) for step in self._flow}
+
+    def _layers(self, flow: Reading, steps: Mapping[str, Reading]) -> dict[str, SpecLayer]:
         """Return what each step asks for: its own word over its flow's."""
-        base = self._reader().layer(flow_decorators(type(self._flow)))
         layers = {}
         for step in self._flow:
-            layers[step.__name__] = override(base, self._reader(step).layer(step.decorators))
-            self._refuse_remote(step, layers[step.__name__])
+            layer = override(flow.layer, steps[step.__name__].layer)
+            check_fetch_at_exec(layer, owner=f"step `{step.__name__}`")
+            self._refuse_remote(step, layer)
+            layers[step.__name__] = layer
         return layers
 
     def _reader(self, step: Any = None) -> Reader:
         owner = f"step `{step.__name__}`" if step else f"flow `{self._flow.name}`"
-        return Reader(owner=owner, folder=Path(sys.argv[0]).absolute().parent)
+        folder = Path(sys.argv[0]).absolute().parent
+        return Reader(owner=owner, folder=folder, read_file=lambda wish: read_file(wish, Platform.host()))
 
     def _refuse_remote(self, step: Any, layer: SpecLayer) -> None:
         remote = [decorator.name for decorator in step.decorators if decorator.name in _REMOTE]
@@ -132,22 +162,22 @@ class Launch:
                 hint="Run the step locally, or give it @conda(disabled=True) and an image that has its packages",
             )
 
-    def _wire(self, settings: Settings) -> Wiring:
+    def _wire(self, settings: Settings, readings: Iterable[Reading]) -> Wiring:
         sysroot = LocalStorage.get_datastore_root_from_config(lambda *_args, **_kwargs: None, create_on_absent=True)
-        levels = [(self._reader(), flow_decorators(type(self._flow)))]
-        levels += [(self._reader(step), step.decorators) for step in self._flow]
+        readings = list(readings)
         self._wiring = Wiring(
             settings,
             store_root=Path(sysroot or Path.cwd() / DATASTORE_LOCAL_DIR) / "conda_env",
-            credentials=[found for reader, written in levels for found in reader.channel_credentials(written)],
-            index_secrets=[found for reader, written in levels for found in reader.index_secrets(written)],
+            credentials=[found for reading in readings for found in reading.channel_credentials],
+            index_secrets=[found for reading in readings for found in reading.index_secrets],
         )
-        for _, written in levels:
+        for written in (flow_decorators(type(self._flow)), *(step.decorators for step in self._flow)):
             forget_credentials(written)
         return self._wiring
 
     def _request(self, step: str, layer: SpecLayer, settings: Settings, *, has_gpu: bool) -> ResolutionRequest:
         _refuse_what_is_off(step, layer, settings)
+        base = layer.base
         spec = complete(
             layer,
             default_python=PythonConstraint.minor(*sys.version_info[:2]),
@@ -157,9 +187,28 @@ class Launch:
             needs=metaflow_needs(self._datastore_type),
             local_content=_local_content(layer),
             options=SolveOptions(index_strategy=settings.index_strategy, exclude_newer=settings.exclude_newer),
+            base=self._base_at_launch(step, layer) if isinstance(base, NamedBase | PathspecBase) else base,
         )
         target = settings.target(Platform.host(), has_gpu=has_gpu, system=dict(layer.system))
         return ResolutionRequest(spec=spec, target=target)
+
+    def _base_at_launch(self, step: str, layer: SpecLayer) -> LockedEnvironment:
+        """Return the environment that a step builds upon; the variables in its name are those known by now."""
+        where, text = str(dict(layer.places)["base"]), str(layer.base)
+        values = {"METAFLOW_STEP_NAME": step}
+        late = [name for name in variables_in(text, where=where) if is_late(name) and name not in os.environ]
+        if late:
+            named = ", ".join(f"`{name}`" for name in late)
+            raise InvalidSpec(
+                f"{where}: {named} {'is' if len(late) == 1 else 'are'} only known when the task starts",
+                hint="Add `fetch_at_exec=True`: the environment is then looked up at that moment",
+            )
+        text = substitute(text, lambda name: values.get(name, os.environ.get(name)), where=where)
+        return self._known().find(_reference(layer.base, text, where), Platform.host(), where=where)
+
+    def _known(self) -> KnownEnvironments:
+        assert self._wiring is not None
+        return KnownEnvironments(self._wiring.locks)
 
     def _lock_requests(
         self, wiring: Wiring, requests: Mapping[str, ResolutionRequest], layers: Mapping[str, SpecLayer]
@@ -186,10 +235,14 @@ class Launch:
 
     @staticmethod
     def _assignment(
-        request: ResolutionRequest | None, locks: Mapping[ResolutionRequest, LockedEnvironment]
+        layer: SpecLayer,
+        request: ResolutionRequest | None,
+        locks: Mapping[ResolutionRequest, LockedEnvironment],
     ) -> StepAssignment:
         if request is None:
-            return Disabled()
+            if layer.disabled or not isinstance(layer.base, NamedBase | PathspecBase):
+                return Disabled()
+            return Deferred(base=layer.base, platform=Platform.host())
         lock = locks[request]
         return Locked(request=request.key, lock=lock.id, platform=lock.platform)
 
@@ -233,7 +286,7 @@ class Launch:
         for lock in self._hydration.missing:
             self._echo(f"Creating Conda environment {lock.id} ...")
         self._hydration.start()
-        if self._locks:
+        if any(not isinstance(assignment, Disabled) for assignment in self._assignments.values()):
             self._code = CodeRoot(package, self._flow, self._environment, self._wiring.folders.code)
 
     def _in_order_of_need(self) -> list[LockId]:
@@ -248,8 +301,11 @@ class Launch:
         steps = [self._assignments.get(name) for name in order]
         return list(dict.fromkeys(assignment.lock for assignment in steps if isinstance(assignment, Locked)))
 
-    def enter(self, step: str, cli_args: Any) -> None:
-        """Make a task of `step` run in its environment; waits until that is ready."""
+    def enter(self, step: str, cli_args: Any, flow_datastore: Any) -> None:
+        """Make a task of `step` run in its environment; waits until that is ready.
+
+        `flow_datastore` has the artifacts of the tasks before it.
+        """
         assignment = self._assignments[step]
         if isinstance(assignment, Disabled):
             # A flow that runs inside another flow's task must not pass that one's on.
@@ -258,6 +314,8 @@ class Launch:
         assert self._hydration is not None
         assert self._code is not None
         with _spoken():
+            if isinstance(assignment, Deferred):
+                assignment = self._fetched(step, assignment, cli_args.task, flow_datastore)
             try:
                 prefix = self._hydration.prefix(assignment.lock)
             except HydrationFailed as error:
@@ -273,6 +331,38 @@ class Launch:
             cli_args.env["PYTHONHOME"] = ""
         identity = [assignment.request, assignment.lock, assignment.platform.value]
         cli_args.env[ENVIRONMENT_ID] = json.dumps(identity)
+
+    def _fetched(self, step: str, assignment: Deferred, task: Any, flow_datastore: Any) -> Locked:
+        """Look up the environment of a task that is about to start."""
+        assert self._hydration is not None
+        where = f"step `{step}`, @named_env(fetch_at_exec=True)"
+        known = {
+            "METAFLOW_RUN_ID": str(task.run_id),
+            "METAFLOW_RUN_ID_BASE": str(task.run_id),
+            "METAFLOW_STEP_NAME": step,
+            "METAFLOW_TASK_ID": str(task.task_id),
+        }
+        wanted = [name for name in variables_in(assignment.base.text, where=where) if name not in known]
+        if any(map(is_late, wanted)):
+            known |= self._parameters(task, flow_datastore)
+        text = substitute(assignment.base.text, lambda name: known.get(name, os.environ.get(name)), where=where)
+        lock = self._known().find(_reference(assignment.base, text, where), assignment.platform, where=where)
+        self._hydration.add(lock)
+        spec = EnvironmentSpec(python=None, conda=(), channels=(), base=lock)
+        target = read_settings().target(assignment.platform)
+        return Locked(request=ResolutionRequest(spec=spec, target=target).key, lock=lock.id, platform=lock.platform)
+
+    def _parameters(self, task: Any, flow_datastore: Any) -> dict[str, str]:
+        """Return the values of the flow's parameters by the variables that stand for them.
+
+        Each task has them: they are read from the first of those that this one comes after.
+        """
+        datastore = flow_datastore.get_task_datastore(*task.input_paths[0].split("/"))
+        return {
+            variable_of_parameter(parameter.name): str(datastore[name])
+            for name, parameter in self._flow._get_parameters()  # noqa: SLF001
+            if not getattr(parameter, "IS_CONFIG_PARAMETER", False) and name in datastore
+        }
 
     def finish(self) -> None:
         """Stop what is not needed any more, and clear away the run's own folder."""
@@ -298,6 +388,12 @@ class _Lines:
     def fetched(self, event: dict[str, object]) -> None:
         if healed := event.get("healed"):
             self._echo(f"The cached file {healed} was damaged; it was fetched again.")
+
+
+def _reference(base: object, text: str, where: str) -> EnvironmentRef:
+    if isinstance(base, PathspecBase):
+        return parse_pathspec(text, where=where)
+    return parse_reference(text, where=where)
 
 
 def _refuse_what_is_off(step: str, layer: SpecLayer, settings: Settings) -> None:

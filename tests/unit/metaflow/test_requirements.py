@@ -79,7 +79,7 @@ def test_channels_keep_their_order_and_paths_begin_at_the_flow() -> None:
     read = layer(channels=["https://me:secret@host/b", "./a"])
     assert read.channels == (Channel(location="https://host/b"), Channel(location="file:///flows/a"))
     assert "secret" not in repr(read)
-    [found] = READER.channel_credentials([Written("conda", {"channels": ["https://me:secret@host/b", "./a"]})])
+    [found] = READER.read([Written("conda", {"channels": ["https://me:secret@host/b", "./a"]})]).channel_credentials
     assert (found.channel, found.secret_url) == (Channel(location="https://host/b"), "https://me:secret@host/b")
 
 
@@ -90,7 +90,7 @@ def test_the_channel_of_a_package_is_read_as_any_other() -> None:
         "six": Channel(location="file:///flows/a"),
         "attrs": Channel(location="team"),
     }
-    [found] = READER.channel_credentials([Written("conda", {"packages": packages})])
+    [found] = READER.read([Written("conda", {"packages": packages})]).channel_credentials
     assert (found.channel, found.secret_url) == (Channel(location="https://host/b"), "https://me:secret@host/b")
 
 

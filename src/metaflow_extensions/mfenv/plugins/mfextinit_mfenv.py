@@ -3,6 +3,8 @@
 STEP_DECORATORS_DESC = [
     ("conda", "mfenv.metaflow.decorators.CondaStepDecorator"),
     ("pypi", "mfenv.metaflow.decorators.PyPIStepDecorator"),
+    ("pip", "mfenv.metaflow.decorators.PipStepDecorator"),
+    ("named_env", "mfenv.metaflow.decorators.NamedEnvStepDecorator"),
     ("sys_packages", "mfenv.metaflow.decorators.SystemPackagesStepDecorator"),
     ("conda_env_internal", "mfenv.metaflow.enter.EnterEnvironment"),
 ]
@@ -10,6 +12,8 @@ STEP_DECORATORS_DESC = [
 FLOW_DECORATORS_DESC = [
     ("conda_base", "mfenv.metaflow.decorators.CondaFlowDecorator"),
     ("pypi_base", "mfenv.metaflow.decorators.PyPIFlowDecorator"),
+    ("pip_base", "mfenv.metaflow.decorators.PipFlowDecorator"),
+    ("named_env_base", "mfenv.metaflow.decorators.NamedEnvFlowDecorator"),
     ("sys_packages_base", "mfenv.metaflow.decorators.SystemPackagesFlowDecorator"),
 ]
 

@@ -1,0 +1,129 @@
+"""Files that decorators and commands name: which kind each is, and what it asks for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from mfenv.domain.base import LockFile, LockFileKind
+from mfenv.domain.platform import Platform
+from mfenv.domain.spec import SpecLayer
+from mfenv.errors import InvalidSpec
+from mfenv.formats.written import Written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileWish:
+    """A file that the user names: its path, what to take of it, and how it was written."""
+
+    path: Path
+    shown: str
+    groups: tuple[str, ...] = ()
+    optional_dependencies: tuple[str, ...] = ()
+
+
+class RequirementsKind(Enum):
+    """Files that say what is wanted and leave versions open; the values are their usual names."""
+
+    REQUIREMENTS = "requirements.txt"
+    ENVIRONMENT = "environment.yml"
+    PYPROJECT = "pyproject.toml"
+    PIXI = "pixi.toml"
+
+
+_GROUPED = frozenset({RequirementsKind.PYPROJECT, RequirementsKind.PIXI, *LockFileKind} - {LockFileKind.EXPLICIT})
+_WITH_EXTRAS = frozenset(
+    {RequirementsKind.PYPROJECT, RequirementsKind.PIXI, LockFileKind.PYLOCK, LockFileKind.UV, LockFileKind.CONDA_LOCK}
+)
+
+
+def read_file(wish: FileWish, platform: Platform) -> Written:
+    """Read a file of requirements, or note a lock file, for `platform`.
+
+    Raises `InvalidSpec` naming every line at fault, or saying which files can be read.
+    """
+    text = _text(wish)
+    kind = recognise(wish.path.name, text, shown=wish.shown)
+    _check_choices(wish, kind)
+    folder, shown = wish.path.absolute().parent, wish.shown
+    match kind:
+        case RequirementsKind.REQUIREMENTS:
+            from mfenv.formats import requirements_txt
+
+            return requirements_txt.load(text, shown=shown, folder=folder)
+        case RequirementsKind.ENVIRONMENT:
+            from mfenv.formats import environment_yml
+
+            return environment_yml.load(text, shown=shown, folder=folder, platform=platform)
+        case RequirementsKind.PYPROJECT | RequirementsKind.PIXI:
+            from mfenv.formats import pyproject_toml
+
+            return pyproject_toml.load(
+                text,
+                shown=shown,
+                folder=folder,
+                platform=platform,
+                groups=wish.groups,
+                optional=wish.optional_dependencies,
+            )
+        case LockFileKind():
+            return Written(layer=SpecLayer(base=_lock_file(wish, kind, text)))
+
+
+def recognise(name: str, text: str, *, shown: str) -> RequirementsKind | LockFileKind:
+    """Tell which kind of file one is, by its name and content. Raises `InvalidSpec` naming those there are."""
+    from mfenv.formats.lock_file import kind_of
+
+    if lock := kind_of(name, text):
+        return lock
+    lowered = name.lower()
+    if lowered == "pixi.toml":
+        return RequirementsKind.PIXI
+    if lowered.endswith(".toml"):
+        return RequirementsKind.PYPROJECT
+    if lowered.endswith((".yml", ".yaml")):
+        return RequirementsKind.ENVIRONMENT
+    if lowered.endswith((".txt", ".in")):
+        return RequirementsKind.REQUIREMENTS
+    known = ", ".join(f"`{kind.value}`" for kind in (*RequirementsKind, *LockFileKind))
+    raise InvalidSpec(f"`{shown}`: this kind of file is not known", hint=f"Name one of these kinds: {known}")
+
+
+def _text(wish: FileWish) -> str:
+    try:
+        # A mark of the byte order is no part of the text.
+        return wish.path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidSpec(f"`{wish.shown}` is not a text in UTF-8", hint="Save it as UTF-8") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidSpec(
+            f"`{wish.shown}` cannot be read: {reason}",
+            hint="The path of a file is relative to the folder of the flow's file",
+        ) from error
+
+
+def _check_choices(wish: FileWish, kind: RequirementsKind | LockFileKind) -> None:
+    for values, kinds, key in (
+        (wish.groups, _GROUPED, "groups"),
+        (wish.optional_dependencies, _WITH_EXTRAS, "optional_dependencies"),
+    ):
+        if values and kind not in kinds:
+            raise InvalidSpec(
+                f"`{wish.shown}`: a file of the kind `{kind.value}` has no {key.replace('_', ' ')}",
+                hint=f"Leave `{key}` out",
+            )
+
+
+def _lock_file(wish: FileWish, kind: LockFileKind, text: str) -> LockFile:
+    # Line ends are no part of what it says: git may change them between two machines.
+    content = "\n".join(text.splitlines()).encode()
+    return LockFile(
+        kind=kind,
+        digest=hashlib.sha256(content).hexdigest(),
+        groups=tuple(sorted(wish.groups)),
+        extras=tuple(sorted(wish.optional_dependencies)),
+        path=wish.path.absolute(),
+    )

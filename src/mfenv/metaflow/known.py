@@ -1,0 +1,102 @@
+"""Environments that are there already: by id, by name, and those of steps of earlier runs."""
+
+from __future__ import annotations
+
+import json
+
+from metaflow import Flow, Step, namespace
+from metaflow.client.core import Task, get_namespace
+from metaflow.exception import MetaflowException
+
+from mfenv.domain.digest import LockId, is_id
+from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.platform import Platform
+from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef
+from mfenv.errors import InvalidSpec
+from mfenv.store.locks import LockStore
+
+
+class KnownEnvironments:
+    """Finds locks in a store by what users call them."""
+
+    def __init__(self, locks: LockStore) -> None:
+        """Look in `locks`."""
+        self._locks = locks
+
+    def find(self, ref: EnvironmentRef, platform: Platform, *, where: str) -> LockedEnvironment:
+        """Return the environment that `ref`, as written at `where`, names; for `platform`.
+
+        Raises `InvalidSpec` saying what is not known: the name, the step, or its environment.
+        """
+        match ref:
+            case ByLock():
+                lock_id = ref.lock
+            case ByName():
+                raise InvalidSpec(
+                    f"{where}: no environment is known by the name `{ref}`",
+                    hint="Check the spelling, and that it was stored in the datastore that this flow uses",
+                )
+            case ByPathspec():
+                lock_id = _lock_of_step(ref, where)
+        lock = self._locks.get(lock_id)
+        if lock is None:
+            raise InvalidSpec(
+                f"{where}: the environment `{ref}` is not in the store",
+                hint="It was made with another store or another project: check METAFLOW_CONDA_LOCALROOT and the "
+                "datastore of this flow",
+            )
+        if lock.platform is not platform:
+            raise InvalidSpec(
+                f"{where}: the environment `{ref}` is for {lock.platform.value}, and this step runs on "
+                f"{platform.value}",
+                hint=f"Name an environment for {platform.value}",
+            )
+        return lock
+
+
+def _lock_of_step(ref: ByPathspec, where: str) -> LockId:
+    """Return the id in the metadata of a step's first task; other people's runs count too."""
+    before = get_namespace()
+    namespace(None)
+    try:
+        task = _task(ref)
+        metadata = {datum.name: datum.value for datum in task.metadata} if task else {}
+    except MetaflowException as error:
+        raise InvalidSpec(
+            f"{where}: there is no step `{ref}`",
+            hint="Check flow, run and step, and that the run was made with the metadata service of this flow",
+            output=str(error),
+        ) from error
+    finally:
+        namespace(before)
+    if "conda_env_id" not in metadata:
+        raise InvalidSpec(
+            f"{where}: the step `{ref}` did not run in an environment of this package",
+            hint="Name a step that ran with --environment=conda and this package installed, and was not disabled",
+        )
+    return _lock_in(metadata["conda_env_id"], ref, where)
+
+
+def _task(ref: ByPathspec) -> Task | None:
+    run = ref.run
+    if run == "latest":
+        latest = Flow(ref.flow).latest_successful_run
+        if latest is None:
+            raise MetaflowException(f"no run of {ref.flow} was successful")
+        run = latest.id
+    if ref.task:
+        return Task(f"{ref.flow}/{run}/{ref.step}/{ref.task}")
+    return next(iter(Step(f"{ref.flow}/{run}/{ref.step}")), None)
+
+
+def _lock_in(text: str, ref: ByPathspec, where: str) -> LockId:
+    try:
+        _, lock, _ = json.loads(text)
+    except (ValueError, TypeError):
+        lock = None
+    if not isinstance(lock, str) or not is_id(lock):
+        raise InvalidSpec(
+            f"{where}: what the step `{ref}` notes of its environment cannot be read: `{text}`",
+            hint="Name a step that ran with this package installed",
+        )
+    return LockId(lock)
