@@ -48,6 +48,22 @@ class PythonConstraint:
         """Return the constraint for any patch release of ``major.minor``."""
         return cls(version=f"{major}.{minor}.*")
 
+    def admits_minor(self, major: int, minor: int) -> bool:
+        """Tell whether some release of ``major.minor`` fits; unusual constraints get the benefit of the doubt."""
+        return any(
+            all(_admits(part, (major, minor)) for part in alternative.split(","))
+            for alternative in self.version.split("|")
+        )
+
+    def within(self, bound: PythonConstraint) -> PythonConstraint:
+        """Return the constraint that holds where both do."""
+        if self == bound:
+            return self
+        pairs = [
+            (one.split(","), other.split(",")) for one in self.version.split("|") for other in bound.version.split("|")
+        ]
+        return PythonConstraint(version="|".join(dict.fromkeys(",".join(sorted({*a, *b})) for a, b in pairs)))
+
     @property
     def match_spec(self) -> MatchSpec:
         """The same as a requested package."""

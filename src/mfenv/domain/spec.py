@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -77,6 +78,8 @@ class SpecLayer:
     """What one level, the flow or a step, asks for. None means "not said at this level"."""
 
     python: PythonConstraint | None = None
+    requires_python: PythonConstraint | None = None
+    """What a project can run on: a bound, where `python` is a choice."""
     conda: tuple[MatchSpec, ...] = ()
     channels: tuple[Channel, ...] = ()
     pypi: tuple[Requirement, ...] = ()
@@ -121,6 +124,7 @@ def combine(first: SpecLayer, second: SpecLayer, *, owner: str) -> SpecLayer:
 
     return SpecLayer(
         python=agreed("python", first.python, second.python),
+        requires_python=_bounded(first.requires_python, second.requires_python),
         conda=_both(first.conda, second.conda, owner),
         channels=_union(first.channels, second.channels),
         pypi=_both_requirements(first.pypi, second.pypi, owner),
@@ -152,6 +156,7 @@ def override(flow: SpecLayer, step: SpecLayer) -> SpecLayer:
     base = SpecLayer() if flow.disabled else flow
     return SpecLayer(
         python=step.python or base.python,
+        requires_python=step.requires_python or base.requires_python,
         conda=tuple({spec.name: spec for spec in (*base.conda, *step.conda)}.values()),
         channels=_union(step.channels, base.channels),
         pypi=_over(base.pypi, step.pypi),
@@ -421,8 +426,12 @@ def complete(
     else:
         conda |= {need.name: need for need in wanted}
     python = layer.python or _python_among(layer.conda)
+    if python is None and not _has_python(base):
+        python = _default_within(layer.requires_python, default_python)
+    elif python and layer.requires_python:
+        python = python.within(layer.requires_python)
     return EnvironmentSpec(
-        python=python if python or _has_python(base) else default_python,
+        python=python,
         conda=tuple(conda[name] for name in sorted(conda)),
         channels=tuple(dict.fromkeys((*layer.channels, *default_channels, *pinned))),
         pypi=tuple(sorted(requirements, key=str)),
@@ -437,6 +446,18 @@ def complete(
         needs=tuple(wanted) if base else (),
         options=options,
     )
+
+
+def _bounded(first: PythonConstraint | None, second: PythonConstraint | None) -> PythonConstraint | None:
+    return first.within(second) if first and second else first or second
+
+
+def _default_within(bound: PythonConstraint | None, default: PythonConstraint) -> PythonConstraint:
+    """Return the Python of an environment that nobody chose one for: the default, or what the bound leaves."""
+    if bound is None:
+        return default
+    found = re.fullmatch(r"(\d+)\.(\d+)\.\*", default.version)
+    return default.within(bound) if found and bound.admits_minor(int(found[1]), int(found[2])) else bound
 
 
 def _has_python(base: LockFile | LockedEnvironment | None) -> bool:
