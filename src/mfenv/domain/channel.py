@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -24,6 +25,8 @@ class Channel:
     """
 
     location: str
+    written: str = field(default="", compare=False, repr=False)
+    """A relative path as the user wrote it; empty for anything else."""
 
     @classmethod
     def parse(cls, text: str, *, where: str, relative_to: Path | None = None) -> Channel:
@@ -39,7 +42,7 @@ class Channel:
             text.encode()
             if text.startswith(("/", "./", "../", "~")):
                 path = Path(relative_to or Path.cwd(), Path(text).expanduser())
-                return cls(location=path.resolve().as_uri())
+                return cls(location=path.resolve().as_uri(), written=relative_path(text))
             if _is_url(text):
                 return cls(location=without_credentials(text))
             if _NAME.fullmatch(text):
@@ -50,12 +53,29 @@ class Channel:
         )
 
     @property
+    def identity(self) -> str:
+        """What counts for the identity of a request: a relative path as it was written, so that no machine counts."""
+        return self.written or self.location
+
+    @property
     def is_remote(self) -> bool:
         """Whether the network is needed to read it."""
         return not self.location.startswith("file:")
 
     def __str__(self) -> str:
         return self.location
+
+
+def relative_path(text: str) -> str:
+    """Return a relative path (or one in the home folder) in normal form, and nothing for an absolute one.
+
+    >>> relative_path("./a/../b/"), relative_path("/b")
+    ('./b', '')
+    """
+    if text.startswith("/"):
+        return ""
+    normal = posixpath.normpath(text)
+    return normal if normal.startswith(("~", "..")) else f"./{normal}"
 
 
 def _is_url(text: str) -> bool:

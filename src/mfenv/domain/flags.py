@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mfenv.domain.channel import without_credentials
+from mfenv.domain.channel import relative_path, without_credentials
 from mfenv.errors import InvalidSpec
 
 _SWITCHES = ("pre", "no-index", "no-binary", "only-binary", "find-links", "trusted-host", "prerelease", "resolution")
@@ -26,6 +26,8 @@ class ResolverFlag:
     name: str
     value: str = ""
     """A URL without credentials, a host, names separated by commas, a choice; empty where the option has none."""
+    written: str = field(default="", compare=False, repr=False)
+    """A relative path as the user wrote it; empty for anything else."""
 
     @classmethod
     def parse(cls, text: str, *, where: str, relative_to: Path | None = None) -> ResolverFlag:
@@ -52,7 +54,15 @@ class ResolverFlag:
             )
         if name == "pre":
             return cls(name="prerelease", value="allow")
-        return cls(name=name, value=_value(name, value, where, relative_to))
+        found = cls(name=name, value=_value(name, value, where, relative_to))
+        if name == "find-links" and not urlsplit(value).scheme:
+            return replace(found, written=relative_path(value))
+        return found
+
+    @property
+    def identity(self) -> str:
+        """What counts for the identity of a request: a relative path as it was written, so that no machine counts."""
+        return f"--{self.name}={self.written}" if self.written else str(self)
 
     def __str__(self) -> str:
         return f"--{self.name}={self.value}" if self.value else f"--{self.name}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mfenv.domain.channel import without_credentials
+from mfenv.domain.channel import relative_path, without_credentials
 from mfenv.errors import InvalidSpec
 
 
@@ -16,6 +16,8 @@ class PackageIndex:
     """The base URL of a package index (PEP 503), without credentials. The order of indexes is their priority."""
 
     url: str
+    written: str = field(default="", compare=False, repr=False)
+    """A relative path as the user wrote it; empty for anything else."""
 
     @classmethod
     def parse(cls, text: str, *, where: str, relative_to: Path | None = None) -> PackageIndex:
@@ -25,7 +27,8 @@ class PackageIndex:
         """
         text = text.strip().rstrip("/")
         if text.startswith(("/", "./", "../")):
-            return cls(url=Path(relative_to or Path.cwd(), text).resolve().as_uri())
+            url = Path(relative_to or Path.cwd(), text).resolve().as_uri()
+            return cls(url=url, written=relative_path(text))
         parts = urlsplit(text)
         if (parts.scheme in {"http", "https"} and parts.netloc) or (parts.scheme == "file" and parts.path):
             return cls(url=without_credentials(text))
@@ -33,6 +36,11 @@ class PackageIndex:
             f"{where}: `{_shown(text)}` is not the address of a package index",
             hint="Write the full URL of its simple API, or the path of a local index",
         )
+
+    @property
+    def identity(self) -> str:
+        """What counts for the identity of a request: a relative path as it was written, so that no machine counts."""
+        return self.written or self.url
 
     def __str__(self) -> str:
         return self.url

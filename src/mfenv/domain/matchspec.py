@@ -69,7 +69,9 @@ def _comparison(text: str, whole: str, where: str) -> str:
     # Letters in versions have no case (CEP 33).
     operator, version = match.group(1) or "", match.group(2).strip().lower()
     if not _VERSION.fullmatch(version):
-        said = f"version `{whole}`" if whole.strip() == text else f"`{text}` in version `{whole}`"
+        # An address may stand here by mistake, with a password in it.
+        shown, part = (re.sub(r"://[^/\s]*@", "://", words) for words in (whole, text))
+        said = f"version `{shown}`" if whole.strip() == text else f"`{part}` in version `{shown}`"
         raise InvalidSpec(
             f"{where}: {said} is not a version or a comparison with one",
             hint="Write `1.26` for exactly that version, `1.26.*` for its patch releases, "
@@ -91,6 +93,8 @@ class MatchSpec:
     version: str = "*"
     build: str | None = None
     channel: Channel | None = None
+    marker: str = ""
+    """The machines and Pythons that it is wanted for (PEP 508); empty: all."""
 
     @classmethod
     def parse(cls, name: str, constraint: str, *, where: str, relative_to: Path | None = None) -> MatchSpec:
@@ -98,8 +102,9 @@ class MatchSpec:
 
         A relative path of a channel is taken from `relative_to` (by default the working directory).
         The constraint is a version constraint, perhaps with a build string behind it: ``1.2=py311_0`` or
-        ``>=1.2 py311*``. Raises `InvalidSpec`.
+        ``>=1.2 py311*``. A marker may follow a semicolon. Raises `InvalidSpec`.
         """
+        constraint, semicolon, marker = constraint.partition(";")
         channel_text, _, bare = name.strip().rpartition("::")
         channel = Channel.parse(channel_text, where=where, relative_to=relative_to) if channel_text else None
         bare = bare.strip().lower()
@@ -109,13 +114,33 @@ class MatchSpec:
                 hint='Write the name alone as the key and the version as its value: {"numpy": ">=1.26"}',
             )
         version, build = _split_build(constraint.strip(), where)
-        return cls(name=bare, version=parse_version_spec(version, where=where), build=build, channel=channel)
+        return cls(
+            name=bare,
+            version=parse_version_spec(version, where=where),
+            build=build,
+            channel=channel,
+            marker=_marker(marker.strip(), where) if semicolon else "",
+        )
+
+    @property
+    def identity(self) -> str:
+        """What counts for the identity of a request: as `str`, with the channel as it was written."""
+        return self._text(self.channel.identity if self.channel else "")
 
     def __str__(self) -> str:
-        prefix = f"{self.channel}::" if self.channel else ""
-        if self.build:
-            return f"{prefix}{self.name} {self.version} {self.build}"
-        return f"{prefix}{self.name}" if self.version == "*" else f"{prefix}{self.name} {self.version}"
+        return self._text(str(self.channel or ""))
+
+    def _text(self, channel: str) -> str:
+        version = "" if self.version == "*" and not self.build else self.version
+        words = " ".join(filter(None, (self.name, version, self.build)))
+        return (f"{channel}::" if channel else "") + words + (f" ; {self.marker}" if self.marker else "")
+
+
+def _marker(text: str, where: str) -> str:
+    # Loaded here: few packages have one, and it loads a library.
+    from mfenv.domain.markers import normal_marker
+
+    return normal_marker(text, where=where)
 
 
 _VERSION_AND_BUILD = re.compile(r"^(?P<version>[^=<>!~|,\s][^=<>!~|,\s]*)=(?P<build>[^=<>!~|,\s]+)$")

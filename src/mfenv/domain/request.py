@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from mfenv.domain.digest import RequestKey, identity
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Target
+from mfenv.domain.python import PythonConstraint
 from mfenv.domain.spec import EnvironmentSpec
+from mfenv.errors import InvalidSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +20,26 @@ class ResolutionRequest:
     target: Target
     constraints: tuple[MatchSpec, ...] = ()
     """What holds for packages if they are chosen at all; found while resolving, never written by the user."""
+
+    @property
+    def match_specs(self) -> tuple[MatchSpec, ...]:
+        """Python and the requested conda packages, without those whose markers do not hold for the target.
+
+        Raises `InvalidSpec` when a marker holds for some of the Pythons that are asked for, and for others not.
+        """
+        python = self.spec.python
+        return tuple(spec for spec in self.spec.match_specs if not spec.marker or self._is_wanted(spec, python))
+
+    def _is_wanted(self, spec: MatchSpec, python: PythonConstraint | None) -> bool:
+        from mfenv.domain.markers import applies, pythons_of
+
+        wanted = applies(spec.marker, target=self.target, pythons=pythons_of(python) if python else ("3.12",))
+        if wanted is None:
+            raise InvalidSpec(
+                f"conda's `{spec.name}`: whether `{spec.marker}` holds depends on which of the Pythons `{python}` it is",
+                hint="Ask for one minor version of Python, such as `3.11`, or for the package without the marker",
+            )
+        return wanted
 
     @property
     def key(self) -> RequestKey:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -90,6 +90,13 @@ class Requirement:
     def is_local(self) -> bool:
         """Whether it comes from this machine: a folder or an archive."""
         return self.url.startswith("file:")
+
+    @property
+    def identity(self) -> str:
+        """What counts for the identity of a request: where a local folder lies does not, its content is known apart."""
+        if not self.is_local:
+            return str(self)
+        return str(replace(self, url=f"file:#{urlsplit(self.url).fragment}".rstrip("#")))
 
     def __str__(self) -> str:
         extras = f"[{','.join(self.extras)}]" if self.extras else ""

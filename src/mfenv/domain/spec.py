@@ -361,14 +361,14 @@ class EnvironmentSpec:
         """Return the form that the request key is made of; it says nothing of any machine."""
         # What is empty is left out, so that a new kind of wish does not change the ids of those without it.
         others: dict[str, list[Json]] = {
-            "pypi": [str(requirement) for requirement in self.pypi],
+            "pypi": [requirement.identity for requirement in self.pypi],
             "editable": [requirement.name for requirement in self.pypi if requirement.is_editable],
-            "conda_only": [str(spec) for spec in self.conda_only],
-            "indexes": [str(index) for index in self.indexes] if self.pypi else [],
-            "default_index": [str(self.default_index)] if self.pypi and self.default_index else [],
+            "conda_only": [spec.identity for spec in self.conda_only],
+            "indexes": [index.identity for index in self.indexes] if self.pypi else [],
+            "default_index": [self.default_index.identity] if self.pypi and self.default_index else [],
             "local_content": [list(pair) for pair in self.local_content],
-            "constraints": [str(requirement) for requirement in self.pypi_constraints],
-            "flags": [str(flag) for flag in self.flags],
+            "constraints": [requirement.identity for requirement in self.pypi_constraints],
+            "flags": [flag.identity for flag in self.flags],
             "hashes": [[str(requirement), *requirement.hashes] for requirement in self.pypi if requirement.hashes],
             "pinned_indexes": [[requirement.name, requirement.index] for requirement in self.pypi if requirement.index],
             "variables": [list(pair) for pair in self.variables],
@@ -377,8 +377,8 @@ class EnvironmentSpec:
         }
         return {
             "python": self.python.version if self.python else None,
-            "conda": [str(spec) for spec in self.conda],
-            "channels": [str(channel) for channel in self.channels],
+            "conda": [spec.identity for spec in self.conda],
+            "channels": [channel.identity for channel in self.channels],
             **{kind: values for kind, values in others.items() if values},
             **self.options.canonical(),
         }

@@ -136,7 +136,7 @@ def _limits(
     ]
     name = provided.conda_name
     told = False
-    for spec in request.spec.match_specs:
+    for spec in request.match_specs:
         if spec.name == name and not any(conda_admits(spec.version, version) for version in fitting):
             told = told or bool(spec.version != "*")
             if spec.version != "*":

@@ -126,7 +126,7 @@ class HybridResolver:
 
     def _candidates(self, request: ResolutionRequest, asked: PypiRequest, base: ResolvedEnvironment) -> Candidates:
         """Return the versions that conda could provide in place of those it does, within what the user asked of it."""
-        wanted = {spec.name: spec for spec in request.spec.match_specs}
+        wanted = {spec.name: spec for spec in request.match_specs}
         specs = [wanted.get(provided.conda_name, MatchSpec(name=provided.conda_name)) for provided in asked.provided]
         versions = self.distributions.versions(request, specs, base.packages)
         records = {package.record.name: package.record.version for package in base.packages}

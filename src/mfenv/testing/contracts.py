@@ -121,7 +121,7 @@ class ResolverContract:
     def test_the_answer_has_every_requested_package_once(self, resolver: Resolver, solvable: ResolutionRequest) -> None:
         chosen = [package.record.name for package in resolver.resolve(solvable).packages]
         assert len(chosen) == len(set(chosen))
-        assert {spec.name for spec in solvable.spec.match_specs} <= set(chosen)
+        assert {spec.name for spec in solvable.match_specs} <= set(chosen)
 
     def test_the_answer_is_complete_and_in_install_order(self, resolver: Resolver, solvable: ResolutionRequest) -> None:
         there: set[str] = set()

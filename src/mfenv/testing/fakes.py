@@ -104,7 +104,7 @@ class FakeResolver:
         if self._delay:
             self._delay()
         chosen: dict[str, ResolvedPackage] = {}
-        for spec in request.spec.match_specs:
+        for spec in request.match_specs:
             self._add(spec.name, chosen, request.target.platform)
         return ResolvedEnvironment(
             platform=request.target.platform, packages=tuple(chosen.values()), resolver="fake 1.0"

@@ -99,7 +99,7 @@ def test_finds_the_credentials_in_indexes_and_requirements() -> None:
         packages={"a": "@ https://me:one@h/a.whl", "b @ git+https://two@h/b.git": "", "c": "1"},
         extra_indices=["https://me:three@h/simple", "https://h/plain"],
     )
-    assert list(READER.read([decorator, Written("conda", {"packages": {"a": "https://me:x@h"}})]).index_secrets) == [
+    assert list(READER.read([decorator, Written("conda", {"packages": {"a": "1"}})]).index_secrets) == [
         IndexSecret(index=PackageIndex(url="https://h/simple"), secret_url="https://me:three@h/simple"),
         IndexSecret(index=PackageIndex(url="https://h/a.whl"), secret_url="https://me:one@h/a.whl"),
         IndexSecret(index=PackageIndex(url="https://h/b.git"), secret_url="https://two@h/b.git"),

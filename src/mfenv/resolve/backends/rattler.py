@@ -141,7 +141,7 @@ def payload(request: ResolutionRequest, *, cache: str, secret_urls: Mapping[str,
         "cache": cache,
         "platform": request.target.platform.value,
         "channels": [with_token(str(channel), secret_urls) for channel in spec.channels],
-        "specs": [_spec(wanted, secret_urls) for wanted in spec.match_specs],
+        "specs": [_spec(wanted, secret_urls) for wanted in request.match_specs],
         "virtual_packages": [
             [package.name, package.version, package.build] for package in request.target.virtual_packages
         ],
@@ -180,7 +180,7 @@ _SHOWN_VERSIONS = 8
 
 def failure(request: ResolutionRequest, reason: dict[str, Any]) -> ResolutionFailed:
     """Say in words why a request has no answer; `reason` is what the helper process found out."""
-    asked = {spec.name: spec for spec in request.spec.match_specs}
+    asked = {spec.name: spec for spec in request.match_specs}
     platform = request.target.platform.value
     channels = ", ".join(f"`{channel}`" for channel in request.spec.channels)
     missing, unmatched = reason["missing"], reason["unmatched"]
@@ -220,7 +220,7 @@ def _hint_for_conflict(request: ResolutionRequest, text: str) -> str:
         if name in text:
             has = request.target.version_of(name)
             return meaning.format(has=f"this target has {name} {has}" if has else f"this target has no {name}")
-    asked = {spec.name for spec in request.spec.match_specs if spec.version != "*"}
+    asked = {spec.name for spec in request.match_specs if spec.version != "*"}
     # What the user's own constraint leaves nothing of counts as missing too, and is not.
     if nowhere := [wanted for wanted in _NOWHERE.findall(text) if wanted.split()[0] not in asked]:
         named = " and ".join(f"`{wanted}`" for wanted in dict.fromkeys(nowhere))
