@@ -122,6 +122,24 @@ class MatchSpec:
             marker=_marker(marker.strip(), where) if semicolon else "",
         )
 
+    @classmethod
+    def from_text(cls, text: str, *, where: str, relative_to: Path | None = None) -> MatchSpec:
+        """Read a package in one text, as conda's files have it: ``numpy``, ``conda-forge::numpy >=1.26,<2``.
+
+        As there, ``numpy=1.26`` is any 1.26 and ``numpy==1.26`` exactly that version; ``numpy=1.26=py311_0`` has a
+        build string, and ``numpy[version=">=1.26", build="py311*"]`` says the same in brackets. Raises `InvalidSpec`.
+        """
+        found = _WHOLE.match(text.strip())
+        if not found:
+            raise InvalidSpec(
+                f"{where}: `{without_credentials(text)}` is not a conda package with a version",
+                hint="Write for example `numpy`, `numpy>=1.26,<2` or `conda-forge::numpy=1.26`",
+            )
+        name, constraint = found["name"], found["constraint"].strip()
+        if constraint.startswith("[") or found["brackets"]:
+            name, constraint = _bracketed(name, constraint, found["brackets"] or "", where)
+        return cls.parse(name, _as_conda_means(constraint), where=where, relative_to=relative_to)
+
     @property
     def identity(self) -> str:
         """What counts for the identity of a request: as `str`, with the channel as it was written."""
@@ -159,3 +177,43 @@ def _split_build(text: str, where: str) -> tuple[str, str | None]:
     if not _BUILD.fullmatch(build):
         raise InvalidSpec(f"{where}: `{build}` is not a build string")
     return version, None if build == "*" else build
+
+
+_WHOLE = re.compile(
+    r"^(?P<name>(?:[^\s\[\]=<>!~;]*::)?[A-Za-z0-9_][A-Za-z0-9_.-]*)\s*(?P<constraint>[^\[\]]*?)\s*"
+    r"(?P<brackets>\[.*\])?\s*$",
+    re.DOTALL,
+)
+_BRACKET = re.compile(r"\s*([a-z_0-9]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^,\]\s]+))\s*(?:,|$)")
+
+
+def _bracketed(name: str, constraint: str, brackets: str, where: str) -> tuple[str, str]:
+    """Return name and constraint of the form with brackets (CEP 29): they win over what stands before them."""
+    fields = {}
+    rest = brackets[1:-1]
+    while rest.strip():
+        found = _BRACKET.match(rest)
+        if not found or found[1] not in {"version", "build", "channel"}:
+            raise InvalidSpec(
+                f"{where}: `{brackets}` cannot be read",
+                hint='Only `version`, `build` and `channel` can stand in brackets: `numpy[version=">=1.26"]`',
+            )
+        fields[found[1]] = next(group for group in found.groups()[1:] if group is not None)
+        rest = rest[found.end() :]
+    if "channel" in fields:
+        name = f"{fields['channel']}::{name.rpartition('::')[2]}"
+    version, build = _split_build(_as_conda_means(constraint), where) if constraint else ("", None)
+    version = _as_conda_means(fields.get("version", version))
+    build = fields.get("build", build)
+    return name, f"{version or '*'} {build}" if build else version
+
+
+def _as_conda_means(constraint: str) -> str:
+    """Return a constraint of conda's files as a decorator has it: ``=1.26`` is any 1.26, ``=1.26=b`` exactly that."""
+    text = re.sub(r"^=\s+", "=", constraint.strip())
+    text = re.sub(r"^=\s*(?=[<>!~=])", "", text) if not text.startswith("==") else text
+    exact = re.fullmatch(r"={1,2}\s*([^=\s,|]+)\s*=\s*([^=\s,|]+)", text)
+    if exact:
+        return f"{exact[1]}={exact[2]}"
+    two = re.fullmatch(r"([0-9][^\s,|<>!~=]*)\s+([A-Za-z0-9_.*+^$-]+)", text)
+    return f"{two[1]}={two[2]}" if two else text
