@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - messages stand here as they are printed
 """What cannot be had is refused with one readable error that says where it was written and what to do.
 
 Whole messages are compared; ids and the channel's folder are replaced, nothing else.

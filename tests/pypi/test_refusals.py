@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - messages stand here as they are printed
 """What of PyPI cannot be had is refused with one readable error, and leaves nothing half-made."""
 
 from __future__ import annotations

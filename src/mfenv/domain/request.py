@@ -36,7 +36,7 @@ class ResolutionRequest:
         wanted = applies(spec.marker, target=self.target, pythons=pythons_of(python) if python else ("3.12",))
         if wanted is None:
             raise InvalidSpec(
-                f"conda's `{spec.name}`: whether `{spec.marker}` holds depends on which of the Pythons `{python}` it is",
+                f"`{spec.name}` from conda: whether `{spec.marker}` holds depends on which Python of `{python}` it is",
                 hint="Ask for one minor version of Python, such as `3.11`, or for the package without the marker",
             )
         return wanted

@@ -205,8 +205,8 @@ def check_fetch_at_exec(layer: SpecLayer, *, owner: str) -> None:
 def _agreed(owner: str, key: str, first: T | None, second: T | None) -> T | None:
     if first is not None and second is not None and first != second:
         raise InvalidSpec(
-            f"{owner}: its decorators do not agree on `{key}`: one says `{first}`, another `{second}`",
-            hint=f"Say `{key}` in one of them",
+            f"{owner}: `{key}` is said twice and differently: `{first}` and `{second}`",
+            hint=f"Say `{key}` once",
         )
     return second if first is None else first
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,17 +23,18 @@ from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import system_version
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.requirement import Requirement, without_user_info
-from mfenv.domain.spec import Place, SpecLayer, combine
+from mfenv.domain.spec import Place, SpecLayer
 from mfenv.errors import InvalidSpec
 from mfenv.formats.problems import Problems
 from mfenv.formats.project_name import name_of_archive, name_of_folder
-from mfenv.formats.written import Written
+from mfenv.formats.written import Written, joined
 
 # pip expands these and no others ("Using environment variables").
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OURS = re.compile(r"--(?P<option>conda-pkg|conda-channel|sys-pkg)(?:\s+|=|$)(?P<value>.*)$")
 _ADDRESS = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?[A-Za-z][A-Za-z0-9+.-]*://|file:")
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
+_NAME_AT = re.compile(r"[A-Za-z0-9._-]+\s*(\[[^\]]*\])?\s*@")
 _EGG = re.compile(r"[#&]egg=([^&\[]+)(\[[^\]&]*\])?")
 # Whatever else pip can be told there changes nothing of what is resolved and locked.
 _WITHOUT_EFFECT = frozenset({"prefer_binary", "require_hashes", "features_enabled", "process_dependency_links"})
@@ -79,24 +81,19 @@ class _File:
 
     def load(self, text: str, shown: str, folder: Path, above: tuple[Path, ...]) -> Written:
         found = Written(layer=SpecLayer())
-        for number, line, parsed in _lines(text, self.environment, shown):
-            where = self.problems.where(number, path=shown)
+        for (number, column), line, parsed in _lines(text, self.environment, shown):
+            where = self.problems.where(number, column, path=shown)
             with self.problems.noted():
-                one = self._line(line, parsed, where, shown, folder, above)
-                found = Written(
-                    layer=combine(found.layer, one.layer, owner=where),
-                    channel_credentials=(*found.channel_credentials, *one.channel_credentials),
-                    index_secrets=(*found.index_secrets, *one.index_secrets),
-                )
+                found = joined(found, self._line(line, parsed, where, folder, above), where=where)
         return found
 
-    def _line(self, line: str, parsed: Any, where: str, shown: str, folder: Path, above: tuple[Path, ...]) -> Written:
+    def _line(self, line: str, parsed: Any, where: str, folder: Path, above: tuple[Path, ...]) -> Written:
         if ours := _OURS.match(line):
             return _our_option(ours["option"], ours["value"].strip(), where, folder)
         if parsed is None:
             return self._refused(line, where)
         if hasattr(parsed, "options"):
-            return self._options(parsed.options, where, shown, folder, above)
+            return self._options(parsed.options, where, folder, above)
         return _requirement(parsed, line, where, folder, is_constraint=self.is_constraints)
 
     @staticmethod
@@ -110,9 +107,7 @@ class _File:
             else "Write a name with versions, `requests>=2.21`, or a name with an address, `lib @ git+https://...`",
         )
 
-    def _options(
-        self, options: Mapping[str, Any], where: str, shown: str, folder: Path, above: tuple[Path, ...]
-    ) -> Written:
+    def _options(self, options: Mapping[str, Any], where: str, folder: Path, above: tuple[Path, ...]) -> Written:
         found = Written(layer=SpecLayer())
         for name, value in options.items():
             if name in _WITHOUT_EFFECT:
@@ -122,11 +117,7 @@ class _File:
                 if name in {"requirements", "constraints"}
                 else _option(name, value, where, folder)
             )
-            found = Written(
-                layer=combine(found.layer, one.layer, owner=where),
-                channel_credentials=(*found.channel_credentials, *one.channel_credentials),
-                index_secrets=(*found.index_secrets, *one.index_secrets),
-            )
+            found = joined(found, one, where=where)
         return found
 
     def _included(self, kind: str, names: Sequence[str], where: str, folder: Path, above: tuple[Path, ...]) -> Written:
@@ -143,29 +134,29 @@ class _File:
             one = inner.load(text, name, path.parent, (*above, path))
             layer = one.layer
             if inner.is_constraints:
-                layer = replace(layer, constraints=_joined(layer.constraints, layer.pypi), pypi=(), places=())
-            found = Written(
-                layer=combine(found.layer, layer, owner=where),
-                channel_credentials=(*found.channel_credentials, *one.channel_credentials),
-                index_secrets=(*found.index_secrets, *one.index_secrets),
-            )
+                layer = replace(layer, constraints=_union(layer.constraints, layer.pypi), pypi=(), places=())
+            found = joined(found, replace(one, layer=layer), where=where)
         return found
 
 
-def _joined(first: tuple[Requirement, ...], second: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
+def _union(first: tuple[Requirement, ...], second: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
     return tuple(dict.fromkeys((*first, *second)))
 
 
-def _lines(text: str, environment: Mapping[str, str], shown: str) -> Iterator[tuple[int, str, Any]]:
-    """Yield the number of each line, its text, and what the library made of it: None where it knows nothing of it."""
+def _lines(text: str, environment: Mapping[str, str], shown: str) -> Iterator[tuple[tuple[int, int], str, Any]]:
+    """Yield line and column, the text, and what the library made of it: None where it knows nothing of it."""
     from pip_requirements_parser import RequirementsFile
 
     expanded = _VARIABLE.sub(lambda match: environment.get(match[1]) or match[0], text)
     # Only these ends of lines, as pip has it.
-    expanded = "\n".join(re.split(r"\r\n|\r|\n", expanded.removeprefix("\ufeff")))
+    lines = re.split(r"\r\n|\r|\n", expanded.removeprefix("\ufeff"))
+    expanded = "\n".join(lines)
     try:
-        expanded.encode()
-        parsed = RequirementsFile.from_string(expanded)
+        # The library's own way with texts is broken in version 32.0.1.
+        with tempfile.TemporaryDirectory(prefix="mfenv-requirements-") as name:
+            copy = Path(name, "requirements.txt")
+            copy.write_bytes(expanded.encode())
+            parsed = RequirementsFile.from_file(str(copy))
     except Exception as error:
         raise InvalidSpec(
             f"{shown}:1:1: this cannot be read as a requirements file ({type(error).__name__})"
@@ -179,7 +170,8 @@ def _lines(text: str, environment: Mapping[str, str], shown: str) -> Iterator[tu
         rows.setdefault(invalid.line_number, (invalid.line, None))
     for number in sorted(rows):
         line, found = rows[number]
-        yield number, line.strip(), found
+        raw = lines[number - 1] if number <= len(lines) else ""
+        yield (number, len(raw) - len(raw.lstrip()) + 1), line.strip(), found
 
 
 def _our_option(option: str, value: str, where: str, folder: Path) -> Written:
@@ -277,8 +269,10 @@ def _with_name(text: str, where: str, folder: Path) -> str:
     bare, extras = body, ""
     if not is_address and (found := re.fullmatch(r"(.+?)(\[[^\]]*\])", body)):
         bare, extras = found[1], found[2]
-    is_path = not is_address and (
-        bare.startswith((".", "/", "~")) or bare.endswith(_ARCHIVES) or ("/" in bare and "@" not in bare)
+    is_path = (
+        not is_address
+        and not _NAME_AT.match(body)
+        and (bare.startswith((".", "/", "~")) or bare.endswith(_ARCHIVES) or ("/" in bare and "@" not in bare))
     )
     if is_path:
         path = Path(os.path.normpath(Path(folder, Path(bare).expanduser())))

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table reads best with a case on a line
 """Package indexes and their credentials, as users have configured pip, uv and us."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table reads best with a case on a line
 """Wheels that are built here: each once, never for two states of a source, and nothing left behind."""
 
 from __future__ import annotations

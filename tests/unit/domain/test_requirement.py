@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table reads best with a case on a line
 """Requirements in every spelling that users know, and what about them counts."""
 
 from __future__ import annotations

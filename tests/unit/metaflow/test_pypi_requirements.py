@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table reads best with a case on a line
 """What is read from @pypi and its relatives, and what of it Metaflow gets to keep."""
 
 from __future__ import annotations

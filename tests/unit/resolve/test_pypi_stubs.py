@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table reads best with a case on a line
 """The real uv takes stubs for what they stand for."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table reads best with a case on a line
 """What uv is told, and what its refusals become."""
 
 from __future__ import annotations
