@@ -11,10 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from mfenv.domain.channel import without_credentials
 from mfenv.domain.platform import Platform
+from mfenv.domain.requirement import without_user_info
 from mfenv.errors import InvalidSpec, LockError
 
 T = TypeVar("T")
+
+_LONGEST = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,7 @@ class Fields:
             return None
         # JSON's true is not a number, though Python's True is an int.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise LockError(f"{self.path}.{key}: expected {kind.__name__}, found `{value!r}`")
+            raise LockError(f"{self.path}.{key}: expected {kind.__name__}, found {_found(value)}")
         return value
 
     def platform(self, key: str) -> Platform:
@@ -64,7 +68,7 @@ class Fields:
         values = self.optional(key, list) or []
         for index, value in enumerate(values):
             if not isinstance(value, str):
-                raise LockError(f"{self.path}.{key}[{index}]: expected str, found `{value!r}`")
+                raise LockError(f"{self.path}.{key}[{index}]: expected str, found {_found(value)}")
         return tuple(values)
 
     def objects(self, key: str) -> Iterator[Fields]:
@@ -82,6 +86,14 @@ def platform(text: str, *, path: str) -> Platform:
         return Platform.parse(text, where=path)
     except InvalidSpec as error:
         raise LockError(error.message, hint=error.hint) from error
+
+
+def _found(value: object) -> str:
+    """Describe a value of the wrong kind: whole documents, and credentials, have no place in a message."""
+    if isinstance(value, list | tuple | dict):
+        return f"a {type(value).__name__}"
+    text = repr(without_user_info(without_credentials(value)) if isinstance(value, str) else value)
+    return f"`{text}`" if len(text) <= _LONGEST else f"`{text[:_LONGEST]}...`"
 
 
 @contextlib.contextmanager
