@@ -60,7 +60,7 @@ class Locker:
         if isinstance(answer, EnvironmentsError):
             return answer
         try:
-            lock = lock_of(answer, self.measure, self.builds(request, answer))
+            lock = lock_of(answer, self.measure, self.builds(request, answer), variables=request.spec.variables)
             self.locks.put(
                 lock,
                 Provenance(
@@ -77,10 +77,12 @@ class Locker:
         return lock
 
 
-def lock_of(answer: ResolvedEnvironment, measure: Measure, build: Build) -> LockedEnvironment:
+def lock_of(
+    answer: ResolvedEnvironment, measure: Measure, build: Build, *, variables: Iterable[tuple[str, str]] = ()
+) -> LockedEnvironment:
     """Turn a resolver's answer into a promise: every file by its sha256, every source as the wheel built from it.
 
-    What the index does not tell is found out by `measure`, all at once.
+    What the index does not tell is found out by `measure`, all at once. `variables` are put over the answer's.
     """
     built = _all_built((package for package in answer.pypi if package.wheel is None), build)
     conda = [package.artifact for package in answer.packages]
@@ -98,11 +100,17 @@ def lock_of(answer: ResolvedEnvironment, measure: Measure, build: Build) -> Lock
             LockedCondaPackage(record=package.record, artifact=locked(package.artifact)) for package in answer.packages
         ),
         pypi=tuple(
-            LockedPypiPackage(name=package.name, version=package.version, artifact=locked(package.wheel))
+            LockedPypiPackage(
+                name=package.name,
+                version=package.version,
+                artifact=locked(package.wheel),
+                built_from=package.built_from,
+            )
             if package.wheel
             else built[package]
             for package in answer.pypi
         ),
+        variables=tuple(sorted({**dict(answer.variables), **dict(variables)}.items())),
     )
 
 

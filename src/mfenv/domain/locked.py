@@ -70,6 +70,7 @@ class LockedEnvironment:
                     f"a lock for {self.platform.value} holds `{package.artifact.file_name}`, "
                     f"which is for {package.record.subdir}"
                 )
+        check_variables(self.variables)
 
     @cached_property
     def id(self) -> LockId:
@@ -98,6 +99,15 @@ class LockedEnvironment:
     def find(self, name: str) -> LockedCondaPackage | None:
         """Return the package called `name`, or None."""
         return next((package for package in self.packages if package.name == name), None)
+
+
+def check_variables(variables: tuple[tuple[str, str], ...]) -> None:
+    """Refuse, with `LockError`, variables that no process can have, and those in another order than by name."""
+    if list(variables) != sorted(dict(variables).items()):
+        raise LockError("the variables are not sorted by name, each once")
+    for name, text in variables:
+        if not name or set(name) & set("=\0") or "\0" in text:
+            raise LockError(f"no process can have the variable `{name}` with the value `{text}`")
 
 
 def _content(package: LockedCondaPackage) -> Json:

@@ -8,6 +8,7 @@ from mfenv.domain.digest import RequestKey, identity
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Target
 from mfenv.domain.python import PythonConstraint
+from mfenv.domain.resolved import ResolvedPackage
 from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import InvalidSpec
 
@@ -20,6 +21,8 @@ class ResolutionRequest:
     target: Target
     constraints: tuple[MatchSpec, ...] = ()
     """What holds for packages if they are chosen at all; found while resolving, never written by the user."""
+    kept: tuple[ResolvedPackage, ...] = ()
+    """Packages that are in the answer as they are, first and in this order; the spec asks for none of their names."""
 
     @property
     def match_specs(self) -> tuple[MatchSpec, ...]:

@@ -71,6 +71,8 @@ class ResolvedPypiPackage:
     """Empty when only the build will tell."""
     wheel: Artifact | None = None
     build: BuildSource | None = None
+    built_from: str = ""
+    """What `wheel` was built from, when no index has it: see `mfenv.domain.locked.LockedPypiPackage`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,3 +84,5 @@ class ResolvedEnvironment:
     pypi: tuple[ResolvedPypiPackage, ...] = ()
     resolver: str
     """The backend and its version: ``rattler 0.28.0``."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """Environment variables of what it is built upon; those that the request asks for are put over them."""

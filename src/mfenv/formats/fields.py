@@ -71,6 +71,14 @@ class Fields:
                 raise LockError(f"{self.path}.{key}[{index}]: expected str, found {_found(value)}")
         return tuple(values)
 
+    def texts(self, key: str) -> tuple[tuple[str, str], ...]:
+        """Return an object of texts, sorted by key; a missing one is empty."""
+        values = self.optional(key, dict) or {}
+        for name, value in values.items():
+            if not isinstance(value, str):
+                raise LockError(f"{self.path}.{key}.{name}: expected str, found `{value!r}`")
+        return tuple(sorted(values.items()))
+
     def objects(self, key: str) -> Iterator[Fields]:
         """Yield the objects of a list."""
         for index, value in enumerate(self.required(key, list)):
@@ -90,8 +98,10 @@ def platform(text: str, *, path: str) -> Platform:
 
 def _found(value: object) -> str:
     """Describe a value of the wrong kind: whole documents, and credentials, have no place in a message."""
-    if isinstance(value, list | tuple | dict):
+    if value and isinstance(value, list | dict):
         return f"a {type(value).__name__}"
+    if isinstance(value, int) and value.bit_length() > _LONGEST:
+        return "a huge number"
     text = repr(without_user_info(without_credentials(value)) if isinstance(value, str) else value)
     return f"`{text}`" if len(text) <= _LONGEST else f"`{text[:_LONGEST]}...`"
 

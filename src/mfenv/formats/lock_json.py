@@ -4,14 +4,15 @@ Version 1::
 
     {"schema": "mfenv/lock/1", "platform": "linux-64", "packages": [{"conda": {...}, "file": {...}}, ...]}
 
-Packages are in install order. Fields that are empty are left out.
+Packages are in install order. Fields that are empty are left out, as are `pypi` (the wheels) and `variables` (an
+object of texts).
 """
 
 from __future__ import annotations
 
 from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.digest import Json, LockId, canonical_json
-from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage
+from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage, check_variables
 from mfenv.domain.resolved import CondaRecord
 from mfenv.errors import LockError
 from mfenv.formats.fields import Fields, at
@@ -28,6 +29,8 @@ def dump(lock: LockedEnvironment) -> bytes:
     }
     if lock.pypi:
         document["pypi"] = [dump_wheel(package) for package in lock.pypi]
+    if lock.variables:
+        document["variables"] = dict(lock.variables)
     return canonical_json(document)
 
 
@@ -88,8 +91,11 @@ def read(document: Fields, *, expected: LockId | None = None) -> LockedEnvironme
     platform = document.platform("platform")
     packages = tuple(_package(fields) for fields in document.objects("packages"))
     pypi = tuple(_wheel(fields) for fields in document.objects("pypi")) if "pypi" in document.values else ()
+    variables = document.texts("variables")
+    with at(f"{path}.variables"):
+        check_variables(variables)
     with at(f"{path}.packages"):
-        lock = LockedEnvironment(platform=platform, packages=packages, pypi=pypi)
+        lock = LockedEnvironment(platform=platform, packages=packages, pypi=pypi, variables=variables)
     if expected is not None and lock.id != expected:
         raise LockError(f"{path}: this is the lock `{lock.id}`, not `{expected}`")
     return lock

@@ -1,4 +1,4 @@
-"""PEP 751 lock files, as far as uv writes them.
+"""PEP 751 lock files: those of any tool, and uv's answers, which are in the same format.
 
 `packaging.pylock` reads them too, but it came with packaging 26, and many a library that data scientists have installed
 beside Metaflow wants an older packaging; the getters that our own formats use are enough.

@@ -39,7 +39,11 @@ def load(
     root = Table(values=parse(text, shown=shown), path="", text=text, problems=problems)
     found = Written(layer=SpecLayer())
     with problems.noted():
-        found = _whole(root, folder, platform, tuple(groups), tuple(optional), is_pixi=shown.endswith("pixi.toml"))
+        try:
+            found = _whole(root, folder, platform, tuple(groups), tuple(optional), is_pixi=shown.endswith("pixi.toml"))
+        except (TypeError, AttributeError, ValueError, KeyError) as error:
+            # A value of a kind that no tool has there; what is usual has an error of its own.
+            raise InvalidSpec(f"{shown}: a table has values of a kind that it cannot have ({error})") from error
     problems.raise_if_any()
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,10 @@ def parse(text: str, *, shown: str) -> Node:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        node = YAML(typ="rt", pure=True).compose(text)
+        with warnings.catch_warnings():
+            # An anchor that is used again is odd, and means what it says.
+            warnings.simplefilter("ignore")
+            node = YAML(typ="rt", pure=True).compose(text)
         return _Reader(shown=shown).read(node) if node is not None else Node(value=None, line=1, column=1)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mfenv.domain.digest import Json
+from mfenv.domain.digest import Json, canonical_json
 from mfenv.errors import HydrationFailed
+from mfenv.io.files import write_atomically
 
 # Lists of folders that scripts like to put theirs in front of. They are remembered as what stands before
 # and after the value that the process already has.
@@ -85,9 +86,30 @@ def activation_of(prefix: Path) -> Activation:
     return _compare(_run(scripts, prefix, given))
 
 
+_VARIABLES = Path("etc", "conda", "env_vars.d")
+_OURS = "mfenv-variables.json"
+
+
+def write_variables(variables: Iterable[tuple[str, str]], staging: Path) -> None:
+    """Put the variables of a lock where conda, too, looks for them; none: nothing.
+
+    Raises `HydrationFailed` where a package has laid a link that leads out of `staging`.
+    """
+    content: dict[str, Json] = dict(variables)
+    if not content:
+        return
+    folder = staging / _VARIABLES
+    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.resolve().is_relative_to(staging.resolve()):
+        raise HydrationFailed(f"a package has a link at `{_VARIABLES}` that leads out of the environment")
+    # In place of what a package has there, and not into it: that file may have other names.
+    write_atomically(folder / _OURS, canonical_json(content))
+
+
 def _env_vars_d(prefix: Path) -> dict[str, str]:
     variables: dict[str, str] = {}
-    for path in sorted((prefix / "etc" / "conda" / "env_vars.d").glob("*.json")):
+    # The user's word counts more than the packages', whatever their files are called.
+    for path in sorted((prefix / _VARIABLES).glob("*.json"), key=lambda path: (path.name == _OURS, path)):
         try:
             content = json.loads(path.read_bytes())
             variables.update({str(name): str(value) for name, value in content.items()})

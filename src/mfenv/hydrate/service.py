@@ -9,7 +9,7 @@ from typing import Protocol
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.machine import Machine, unmet
 from mfenv.errors import EnvironmentsError, HydrationFailed
-from mfenv.hydrate.activation import activation_of
+from mfenv.hydrate.activation import activation_of, write_variables
 from mfenv.hydrate.conda import CondaInstaller
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.link_scripts import run_post_link
@@ -88,6 +88,7 @@ class Hydrator:
             self._installer.link(lock, staging, path)
             wheels = self._wheels.read(lock) if lock.pypi else []
             check_ownership(lock, staging, site_packages_of(lock), wheels)
+            write_variables(lock.variables, staging)
             path.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(path)
             if lock.pypi:

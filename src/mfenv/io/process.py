@@ -30,10 +30,10 @@ class Completed:
 class ProcessRunner(Protocol):
     """Runs programs. Called from any thread."""
 
-    def run(self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout: float) -> Completed:
+    def run(self, command: Sequence[str], *, environment: Mapping[str, str | None], folder: Path, timeout: float) -> Completed:
         """Run `command` in `folder` for at most `timeout` seconds, then end it with all its children.
 
-        `environment` is put over this process's. Raises `ToolNotFound` when the program is not there.
+        `environment` is put over this process's, None taking a variable away. Raises `ToolNotFound` when the program is not there.
         """
         ...
 
@@ -54,7 +54,7 @@ class SystemProcessRunner:
             for process in self._running:
                 _kill(process)
 
-    def run(self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, timeout: float) -> Completed:
+    def run(self, command: Sequence[str], *, environment: Mapping[str, str | None], folder: Path, timeout: float) -> Completed:
         """See `ProcessRunner.run`."""
         # Files and not pipes: a program may leave a child behind that holds them open, and would be waited for.
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
@@ -78,7 +78,7 @@ class SystemProcessRunner:
     def _started(
         self,
         command: Sequence[str],
-        environment: Mapping[str, str],
+        environment: Mapping[str, str | None],
         folder: Path,
         output: IO[bytes],
         errors: IO[bytes],
@@ -90,7 +90,7 @@ class SystemProcessRunner:
                 process = subprocess.Popen(
                     list(command),
                     cwd=folder,
-                    env={**os.environ, **environment},
+                    env={name: value for name, value in {**os.environ, **environment}.items() if value is not None},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=errors,

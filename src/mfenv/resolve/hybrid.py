@@ -20,7 +20,7 @@ from mfenv.errors import InvalidSpec, ResolutionFailed
 from mfenv.resolve.base import Resolver
 from mfenv.resolve.clash import clash, refuse_addresses, unreadable
 from mfenv.resolve.foreign import ForeignBuildError, with_conda
-from mfenv.resolve.pypi import Provided, PypiRequest, PypiResolver, UnknownExtrasError
+from mfenv.resolve.pypi import OutOfReachError, Provided, PypiRequest, PypiResolver, UnknownExtrasError
 from mfenv.resolve.versions import normal_version
 
 _ROUNDS = 12
@@ -73,11 +73,15 @@ class HybridResolver:
             return self._agree(request, base)
         except ForeignBuildError as error:
             raise with_conda(error, lambda specs: self.distributions.versions(request, specs, base.packages)) from error
+        except OutOfReachError:
+            raise
         except ResolutionFailed:
             for python in self._other_pythons(request, base):
                 try:
                     asked = replace(request, constraints=(python,))
                     return self._agree(asked, self.conda.resolve(asked))
+                except OutOfReachError:
+                    raise
                 except ResolutionFailed:
                     continue
             raise
@@ -88,7 +92,7 @@ class HybridResolver:
         refuse_addresses(asked)
         try:
             return self._joined(asked, base)
-        except ForeignBuildError:
+        except (ForeignBuildError, OutOfReachError):
             raise
         except ResolutionFailed as failure:
             first = failure
@@ -107,6 +111,8 @@ class HybridResolver:
                 refused = refused or refusal
                 candidates = _without(candidates, refusal.wishes)
                 wishes = {}
+            except OutOfReachError:
+                raise
             except ResolutionFailed:
                 wishes = tried
                 candidates = {**self._candidates(request, latest, base), **candidates}
@@ -143,6 +149,8 @@ class HybridResolver:
         """Return the versions, as PyPI writes them, that conda should provide; empty when none would help."""
         try:
             preferred = self.pypi.prefer(asked, {name: list(versions) for name, versions in candidates.items()})
+        except OutOfReachError:
+            raise
         except ResolutionFailed:
             return {}
         return {
@@ -252,6 +260,8 @@ def _pypi_request(
         provided=provided,
         indexes=request.spec.indexes,
         default_index=request.spec.default_index,
+        constraints=request.spec.pypi_constraints,
+        flags=request.spec.flags,
         options=request.spec.options,
         may_build=may_build,
     )

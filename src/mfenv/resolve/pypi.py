@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mfenv.domain.flags import ResolverFlag
 from mfenv.domain.index import PackageIndex
 from mfenv.domain.platform import Target
 from mfenv.domain.requirement import Requirement
@@ -37,6 +38,9 @@ class PypiRequest:
     provided: tuple[Provided, ...] = ()
     indexes: tuple[PackageIndex, ...] = ()
     default_index: PackageIndex | None = None
+    constraints: tuple[Requirement, ...] = ()
+    """What holds for packages if they are chosen at all."""
+    flags: tuple[ResolverFlag, ...] = ()
     options: SolveOptions = field(default_factory=SolveOptions)
     may_build: bool = True
     """Whether wheels can be built for the target here."""
@@ -74,6 +78,10 @@ class UnknownExtrasError(ResolutionFailed):
         super().__init__(f"extras of {', '.join(projects)} are needed", packages=projects)
 
 
+class OutOfReachError(ResolutionFailed):
+    """An index or a repository cannot be reached, or does not let one in: no other versions would change that."""
+
+
 class PypiResolver(Protocol):
     """Finds PyPI packages for a target that need not be this machine.
 
@@ -88,7 +96,8 @@ class PypiResolver(Protocol):
     def resolve(self, request: PypiRequest) -> tuple[ResolvedPypiPackage, ...]:
         """Return what has to be installed besides what is provided.
 
-        Raises `UnknownExtrasError` when it has to know extras of what is provided, else `ResolutionFailed`.
+        Raises `UnknownExtrasError` when it has to know extras of what is provided, `OutOfReachError` when
+        asking for something else would not help, else `ResolutionFailed`.
         """
         ...
 
