@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from mfenv.domain.index import IndexSecret, PackageIndex, index_secret
 from mfenv.domain.platform import Platform, Target, baseline
 from mfenv.domain.spec import IndexStrategy
 from mfenv.errors import InvalidSpec
+from mfenv.io.uv_surroundings import UvSurroundings
 
 Lookup = Callable[[str], str | None]
 """Gives the text of a setting by its name without ``METAFLOW_``, or None when nobody set it."""
@@ -81,6 +82,8 @@ class Settings:
     JSON, such as ``{"linux-64": {"__glibc": "2.34", "__cuda": "12.4"}}``. By default nothing. conda's variables
     ``CONDA_OVERRIDE_*`` are put over both.
     """
+    uv: UvSurroundings = field(default_factory=UvSurroundings, repr=False)
+    """What of uv's configuration files reaches uv."""
 
     @property
     def secret_origins(self) -> dict[str, str]:
@@ -137,6 +140,7 @@ def read(values: Callable[[str], object], environment: Mapping[str, str] | None 
             "METAFLOW_CONDA_SYS_DEFAULT_GPU_PACKAGES", lookup("CONDA_SYS_DEFAULT_GPU_PACKAGES"), {"__cuda": "12.8"}
         ),
         virtual_packages=_virtual_packages(lookup("CONDA_SYS_DEFAULT_PACKAGES"), environment),
+        uv=uv_config.surroundings(environment),
     )
 
 

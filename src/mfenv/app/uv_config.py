@@ -1,20 +1,22 @@
-"""The credentials of package indexes that uv is configured with.
+"""The package indexes that uv is configured with, and their credentials.
 
-uv reads its own configuration when it resolves; wheels are not downloaded by uv, and need the same credentials
-(uv documentation, "Configuration files", "Environment variables" and "Package indexes").
+uv is given what is left of its configuration when it resolves; wheels are not downloaded by uv, and need the same
+credentials (uv documentation, "Configuration files", "Environment variables" and "Package indexes").
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from mfenv.domain.index import IndexSecret, PackageIndex, index_secret
 from mfenv.errors import InvalidSpec
+from mfenv.io.uv_surroundings import UvSurroundings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -78,7 +80,7 @@ def _documents(environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     for path in _files(environment):
         try:
             yield tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
 
 
@@ -94,10 +96,128 @@ def _files(environment: Mapping[str, str]) -> list[Path]:
 
 def _with_variables(name: str, url: str, environment: Mapping[str, str]) -> str:
     """Put the credentials of ``UV_INDEX_<NAME>_USERNAME`` and ``..._PASSWORD`` into `url`."""
-    key = re.sub(r"[^A-Z0-9]", "_", name.upper())
+    key = _variable_key(name)
     user = environment.get(f"UV_INDEX_{key}_USERNAME", "")
     password = environment.get(f"UV_INDEX_{key}_PASSWORD", "")
     parts = urlsplit(url)
     if not name or "@" in parts.netloc or not (user or password):
         return url
     return parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}").geturl()
+
+
+# What may stand beside an index's name and address; everything else there chooses among packages.
+_OF_AN_INDEX = ("authenticate", "cache-control", "default", "format", "ignore-error-codes")
+_SINGLE_ANSWERS = ("keyring-provider", "native-tls", "offline", "system-certs")
+_PROXIES = {"http-proxy": "HTTP_PROXY", "https-proxy": "HTTPS_PROXY", "no-proxy": "NO_PROXY"}
+
+
+def surroundings(environment: Mapping[str, str]) -> UvSurroundings:
+    """Return what of uv's configuration files tells where packages are and how to get there.
+
+    The user's file comes before the machine's, as uv puts them together: lists add up, of single answers the first
+    counts. Files that cannot be read are left to uv, which will say so.
+    """
+    kept = _Kept()
+    for path in _files(environment):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            if environment.get("UV_CONFIG_FILE"):
+                return UvSurroundings(unreadable=path)
+            continue
+        except (OSError, ValueError):
+            return UvSurroundings(unreadable=path)
+        try:
+            kept.add(tomllib.loads(text), path.parent)
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return UvSurroundings(unreadable=path)
+    variables = {name: value for name, value in kept.variables.items() if not environment.get(name)}
+    if kept.links:
+        variables["UV_FIND_LINKS"] = ",".join([*filter(None, [environment.get("UV_FIND_LINKS")]), *kept.links])
+    return UvSurroundings(config=kept.text, variables=variables)
+
+
+class _Kept:
+    """Collects from documents what is kept of them; fails in whichever way on one that is not as uv has it."""
+
+    def __init__(self) -> None:
+        self._answers: dict[str, Any] = {}
+        self._hosts: list[str] = []
+        self._indexes: list[dict[str, Any]] = []
+        self.links: list[str] = []
+        self.variables: dict[str, str] = {}
+
+    @property
+    def text(self) -> str:
+        lines = [f"{key} = {_toml(value)}" for key, value in self._answers.items()]
+        lines += [f"allow-insecure-host = {_toml(self._hosts)}"] if self._hosts else []
+        for row in self._indexes:
+            lines += ["[[index]]", *(f"{key} = {_toml(value)}" for key, value in row.items())]
+        return "".join(f"{line}\n" for line in lines)
+
+    def add(self, document: Mapping[str, Any], folder: Path) -> None:
+        # What is said of ``uv pip`` alone comes before what is said of all of uv.
+        for table in (document.get("pip") or {}, document):
+            for key in _SINGLE_ANSWERS:
+                if key in table:
+                    self._answers.setdefault(key, table[key])
+            self._hosts += _texts(table.get("allow-insecure-host"))
+            for row in table.get("index") or ():
+                self._add_index(row, folder)
+            for url in _texts(table.get("extra-index-url")):
+                self._add_index({"url": url}, folder)
+            self.links += [quote(_address(link, folder), safe=_URL_SAFE) for link in _texts(table.get("find-links"))]
+            for key, variable in _PROXIES.items():
+                if key in table:
+                    self.variables.setdefault(variable, ",".join(_texts(table[key])))
+        for table in (document.get("pip") or {}, document):
+            if url := table.get("index-url"):
+                self._add_index({"url": url, "default": True}, folder)
+
+    def _add_index(self, row: Mapping[str, Any], folder: Path) -> None:
+        # An explicit one serves only what a project's own file takes from it.
+        if row.get("explicit"):
+            return
+        url = _address(row["url"], folder)
+        parts = urlsplit(url)
+        user_info, has_user, host = parts.netloc.rpartition("@")
+        name = str(row.get("name") or (f"mfenv-configured-{len(self._indexes)}" if has_user else ""))
+        if has_user:
+            user, _, password = user_info.partition(":")
+            key = _variable_key(name)
+            self.variables[f"UV_INDEX_{key}_USERNAME"] = unquote(user)
+            if password:
+                self.variables[f"UV_INDEX_{key}_PASSWORD"] = unquote(password)
+        kept = {key: row[key] for key in _OF_AN_INDEX if key in row}
+        self._indexes.append(
+            {**({"name": name} if name else {}), "url": parts._replace(netloc=host).geturl(), **kept}
+        )
+
+
+# A comma would end the address in a variable that has several.
+_URL_SAFE = "%/:=&?~#+!$;'@()*[]"
+
+
+def _variable_key(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def _texts(value: object) -> list[str]:
+    if value is None:
+        return []
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise TypeError(f"{value} is not a list of texts")
+    return found
+
+
+def _address(text: str, folder: Path) -> str:
+    """Return an address in full; uv takes a relative path from the file's folder."""
+    return text if urlsplit(text).scheme else Path(folder, text).absolute().as_uri()
+
+
+def _toml(value: object) -> str:
+    """Write a value as TOML; JSON's texts, numbers and lists are TOML's, too."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
