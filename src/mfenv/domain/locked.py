@@ -107,7 +107,9 @@ def check_variables(variables: tuple[tuple[str, str], ...]) -> None:
         raise LockError("the variables are not sorted by name, each once")
     for name, text in variables:
         if not name or set(name) & set("=\0") or "\0" in text:
-            raise LockError(f"no process can have the variable `{name}` with the value `{text}`")
+            raise LockError(
+                f"no process can have the variable `{name}` so: a name has neither `=` nor NUL in it, a value no NUL"
+            )
 
 
 def _content(package: LockedCondaPackage) -> Json:

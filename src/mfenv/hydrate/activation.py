@@ -99,7 +99,6 @@ def write_variables(variables: Iterable[tuple[str, str]], staging: Path) -> None
     if not content:
         return
     folder = staging / _VARIABLES
-    folder.mkdir(parents=True, exist_ok=True)
     if not folder.resolve().is_relative_to(staging.resolve()):
         raise HydrationFailed(f"a package has a link at `{_VARIABLES}` that leads out of the environment")
     # In place of what a package has there, and not into it: that file may have other names.
