@@ -126,7 +126,8 @@ def variable_of_parameter(name: str) -> str:
 def variables_in(text: str, *, where: str) -> tuple[str, ...]:
     """Return the variables (``@{NAME}``) in a name or pathspec, each once. Raises `InvalidSpec` for a broken one."""
     names = _VARIABLE.findall(text)
-    if bad := next((name for name in names if not _WORD.fullmatch(name)), None):
+    bad = next((name for name in names if not _WORD.fullmatch(name)), None)
+    if bad is not None:
         raise InvalidSpec(
             f"{where}: `@{{{bad}}}` in `{text}` is not a variable", hint="A variable is written `@{METAFLOW_RUN_ID}`"
         )

@@ -270,7 +270,9 @@ def _both_versions(name: str, first: str, second: str, owner: str) -> str:
     possible = [parts for parts in wanted if len([part for part in parts if part.startswith("==")]) < 2]
     if not possible:
         _agreed(owner, name, first, second)
-    return "|".join(dict.fromkeys(",".join(parts) for parts in possible))
+    # An alternative that asks for more than another adds nothing to it.
+    least = [parts for parts in possible if not any(set(other) < set(parts) for other in possible)]
+    return "|".join(dict.fromkeys(",".join(parts) for parts in least))
 
 
 def _both_requirements(
