@@ -6,17 +6,16 @@ credentials (uv documentation, "Configuration files", "Environment variables" an
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from mfenv.domain.index import IndexSecret, PackageIndex, index_secret
 from mfenv.errors import InvalidSpec
-from mfenv.io.uv_surroundings import UvSurroundings
+from mfenv.io.uv_surroundings import UvSurroundings, index_variables, toml, variable_key
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -96,7 +95,7 @@ def _files(environment: Mapping[str, str]) -> list[Path]:
 
 def _with_variables(name: str, url: str, environment: Mapping[str, str]) -> str:
     """Put the credentials of ``UV_INDEX_<NAME>_USERNAME`` and ``..._PASSWORD`` into `url`."""
-    key = _variable_key(name)
+    key = variable_key(name)
     user = environment.get(f"UV_INDEX_{key}_USERNAME", "")
     password = environment.get(f"UV_INDEX_{key}_PASSWORD", "")
     parts = urlsplit(url)
@@ -131,7 +130,8 @@ def surroundings(environment: Mapping[str, str]) -> UvSurroundings:
             kept.add(tomllib.loads(text), path.parent)
         except (ValueError, TypeError, AttributeError, RecursionError):
             return UvSurroundings(unreadable=path)
-    variables = {name: value for name, value in kept.variables.items() if not environment.get(name)}
+    is_set = {name for name in environment if environment[name]}
+    variables = {name: value for name, value in kept.variables.items() if not is_set & {name, name.lower()}}
     if kept.links:
         variables["UV_FIND_LINKS"] = ",".join([*filter(None, [environment.get("UV_FIND_LINKS")]), *kept.links])
     return UvSurroundings(config=kept.text, variables=variables)
@@ -149,10 +149,10 @@ class _Kept:
 
     @property
     def text(self) -> str:
-        lines = [f"{key} = {_toml(value)}" for key, value in self._answers.items()]
-        lines += [f"allow-insecure-host = {_toml(self._hosts)}"] if self._hosts else []
+        lines = [f"{key} = {toml(value)}" for key, value in self._answers.items()]
+        lines += [f"allow-insecure-host = {toml(self._hosts)}"] if self._hosts else []
         for row in self._indexes:
-            lines += ["[[index]]", *(f"{key} = {_toml(value)}" for key, value in row.items())]
+            lines += ["[[index]]", *(f"{key} = {toml(value)}" for key, value in row.items())]
         return "".join(f"{line}\n" for line in lines)
 
     def add(self, document: Mapping[str, Any], folder: Path) -> None:
@@ -171,7 +171,7 @@ class _Kept:
                 if key in table:
                     self.variables.setdefault(variable, ",".join(_texts(table[key])))
         for table in (document.get("pip") or {}, document):
-            if url := table.get("index-url"):
+            for url in _texts(table.get("index-url")):
                 self._add_index({"url": url, "default": True}, folder)
 
     def _add_index(self, row: Mapping[str, Any], folder: Path) -> None:
@@ -182,24 +182,13 @@ class _Kept:
         parts = urlsplit(url)
         user_info, has_user, host = parts.netloc.rpartition("@")
         name = str(row.get("name") or (f"mfenv-configured-{len(self._indexes)}" if has_user else ""))
-        if has_user:
-            user, _, password = user_info.partition(":")
-            key = _variable_key(name)
-            self.variables[f"UV_INDEX_{key}_USERNAME"] = unquote(user)
-            if password:
-                self.variables[f"UV_INDEX_{key}_PASSWORD"] = unquote(password)
+        self.variables |= index_variables(name, user_info)
         kept = {key: row[key] for key in _OF_AN_INDEX if key in row}
-        self._indexes.append(
-            {**({"name": name} if name else {}), "url": parts._replace(netloc=host).geturl(), **kept}
-        )
+        self._indexes.append({**({"name": name} if name else {}), "url": parts._replace(netloc=host).geturl(), **kept})
 
 
 # A comma would end the address in a variable that has several.
 _URL_SAFE = "%/:=&?~#+!$;'@()*[]"
-
-
-def _variable_key(name: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
 def _texts(value: object) -> list[str]:
@@ -214,10 +203,3 @@ def _texts(value: object) -> list[str]:
 def _address(text: str, folder: Path) -> str:
     """Return an address in full; uv takes a relative path from the file's folder."""
     return text if urlsplit(text).scheme else Path(folder, text).absolute().as_uri()
-
-
-def _toml(value: object) -> str:
-    """Write a value as TOML; JSON's texts, numbers and lists are TOML's, too."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -29,7 +29,7 @@ from mfenv.io.process import SystemProcessRunner
 from mfenv.io.worker import WorkerClient
 from mfenv.resolve.backends import rattler as rattler_backend
 from mfenv.resolve.backends.rattler import RattlerDistributions, RattlerResolver
-from mfenv.resolve.backends.uv import UvResolver, build_environment, find_uv
+from mfenv.resolve.backends.uv import UvResolver, build_arguments, build_environment, find_uv
 from mfenv.resolve.base import Resolver
 from mfenv.resolve.hybrid import HybridResolver
 from mfenv.store.backends.local import LocalBlobStore
@@ -118,6 +118,7 @@ class Wiring:
                 cache=self.folders.uv_cache,
                 secret_urls=self._secret_urls,
                 find_links=self.settings.find_links,
+                surroundings=self.settings.uv,
             ),
             distributions=self.distributions,
             host=Platform.host(),
@@ -155,7 +156,9 @@ class Wiring:
             python=python,
             download=self._download,
             secret_urls=self._secret_urls,
-            environment=build_environment(request, self._secret_urls, self.settings.find_links),
+            environment=build_environment(request, self._secret_urls, self.settings.find_links, self.settings.uv),
+            arguments=build_arguments(request),
+            surroundings=self.settings.uv,
             timeout=self.settings.lock_timeout,
             local_content=dict(request.spec.local_content),
         )

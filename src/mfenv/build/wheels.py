@@ -7,9 +7,10 @@ digest of the content.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -24,6 +25,7 @@ from mfenv.io.filelock import held
 from mfenv.io.files import sha256_of
 from mfenv.io.process import Completed, ProcessRunner
 from mfenv.io.secrets import git_environment, without_secrets
+from mfenv.io.uv_surroundings import UvSurroundings, hidden_variables
 from mfenv.resolve.foreign import ForeignBuildError
 
 _TIME_LIMIT = 1800.0
@@ -52,6 +54,10 @@ class WheelBuilder:
     timeout: float
     environment: Mapping[str, str] = field(default_factory=dict)
     """What uv is told besides: where that comes from which a build needs."""
+    arguments: Sequence[str] = ()
+    """Options of ``uv build`` that say more of what a build needs."""
+    surroundings: UvSurroundings = field(default_factory=UvSurroundings)
+    """What the user has configured uv with."""
     time_limit: float = _TIME_LIMIT
     """Seconds for one build."""
     local_content: Mapping[str, str] = field(default_factory=dict)
@@ -120,6 +126,7 @@ class WheelBuilder:
             _refuse_changed(name, source, digest_of_folder(scratch / "source"), [content])
         out = scratch / "wheel"
         command = [self.uv(), "build", "--wheel", "--no-progress", "--no-python-downloads"]
+        command += [*self.surroundings.arguments(scratch), *self.arguments]
         command += ["--python", str(self.python(python)), "--out-dir", str(out), str(where)]
         done = self._run(command, scratch)
         wheels = sorted(out.glob("*.whl"))
@@ -171,7 +178,8 @@ class WheelBuilder:
 
     def _run(self, command: list[str], folder: Path) -> Completed:
         own = {"UV_CACHE_DIR": str(self.cache), "GIT_TERMINAL_PROMPT": "0", "NO_COLOR": "1"}
-        environment = {**git_environment(self.secret_urls), **self.environment, **own}
+        told = {**git_environment(self.secret_urls), **self.environment, **own}
+        environment = {**hidden_variables(os.environ), **told}
         return self.runner.run(command, environment=environment, folder=folder, timeout=self.time_limit)
 
 

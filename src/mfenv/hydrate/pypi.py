@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.plan import archive_path
 from mfenv.hydrate.wheels import WheelFiles, changed_files, read_wheel
 from mfenv.io.process import ProcessRunner
+from mfenv.io.uv_surroundings import hidden_variables
 
 _TIME_LIMIT = 1800.0
 
@@ -58,7 +60,8 @@ class UvInstaller:
                 *("--no-python-downloads", "--break-system-packages", "--python", str(prefix / "bin" / "python")),
                 *("-r", "pylock.toml"),
             ]
-            environment = {"UV_CACHE_DIR": str(self._folders.uv_cache), "NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
+            own = {"UV_CACHE_DIR": str(self._folders.uv_cache), "NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
+            environment = {**hidden_variables(os.environ), **own}
             done = self._runner.run(command, environment=environment, folder=Path(name), timeout=_TIME_LIMIT)
         if done.code or done.timed_out:
             raise HydrationFailed("uv could not install the wheels", hint="Run again", output=done.errors)

@@ -30,10 +30,13 @@ class Completed:
 class ProcessRunner(Protocol):
     """Runs programs. Called from any thread."""
 
-    def run(self, command: Sequence[str], *, environment: Mapping[str, str | None], folder: Path, timeout: float) -> Completed:
+    def run(
+        self, command: Sequence[str], *, environment: Mapping[str, str | None], folder: Path, timeout: float
+    ) -> Completed:
         """Run `command` in `folder` for at most `timeout` seconds, then end it with all its children.
 
-        `environment` is put over this process's, None taking a variable away. Raises `ToolNotFound` when the program is not there.
+        `environment` is put over this process's; None takes a variable away. Raises `ToolNotFound` when the program is
+        not there.
         """
         ...
 
@@ -54,7 +57,9 @@ class SystemProcessRunner:
             for process in self._running:
                 _kill(process)
 
-    def run(self, command: Sequence[str], *, environment: Mapping[str, str | None], folder: Path, timeout: float) -> Completed:
+    def run(
+        self, command: Sequence[str], *, environment: Mapping[str, str | None], folder: Path, timeout: float
+    ) -> Completed:
         """See `ProcessRunner.run`."""
         # Files and not pipes: a program may leave a child behind that holds them open, and would be waited for.
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:

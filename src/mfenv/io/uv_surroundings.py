@@ -7,10 +7,12 @@ the request means the same on every machine.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 _INDEXES = frozenset({"UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_INDEX", "UV_INDEX_URL"})
 _ACCESS = frozenset(
@@ -68,3 +70,24 @@ def hidden_variables(names: Iterable[str]) -> dict[str, None]:
         for name in names
         if name.startswith("UV_") and name not in _REACHING and not _OF_AN_INDEX.fullmatch(name)
     }
+
+
+def index_variables(name: str, user_info: str) -> dict[str, str]:
+    """Return the variables with which uv is let into its index called `name`; `user_info` is that of a URL."""
+    user, _, password = user_info.partition(":")
+    found = {"USERNAME": user, "PASSWORD": password}
+    return {f"UV_INDEX_{variable_key(name)}_{key}": unquote(text) for key, text in found.items() if text}
+
+
+def variable_key(name: str) -> str:
+    """Return an index's name as it stands in the names of variables."""
+    return re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def toml(value: object) -> str:
+    """Write a value as TOML; the texts, numbers and lists of JSON are TOML's too, but for one character."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{toml(key)} = {toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mfenv.domain.channel import without_credentials
 from mfenv.domain.request import ResolutionRequest
+from mfenv.domain.requirement import Requirement
 from mfenv.domain.resolved import ResolvedEnvironment
 from mfenv.errors import ResolutionFailed
 from mfenv.resolve.pypi import Demand, Preferred, Provided, PypiRequest
@@ -48,16 +49,29 @@ def clash(
 
 
 def refuse_addresses(asked: PypiRequest) -> None:
-    """Refuse a distribution that is asked for from an address of its own and that conda provides as well."""
+    """Refuse a distribution that is asked for from an address or an index of its own and that conda provides as well.
+
+    The same goes for one that is asked for with the digests of its files: conda's file is another.
+    """
     provided = {found.name: found for found in asked.provided}
     for wanted in asked.requirements:
-        if wanted.url and not wanted.marker and (found := provided.get(wanted.name)):
+        how = _only_way(wanted)
+        if how and not wanted.marker and (found := provided.get(wanted.name)):
             raise ResolutionFailed(
-                f"`{wanted.name}` is asked for from an address, `{without_credentials(wanted.url)}`, "
+                f"`{wanted.name}` is asked for {how}, "
                 f"but conda's packages need or are `{found.conda_name}`, which provides {found.version}",
                 hint="Take it, and the packages that need it, from the same side",
                 packages=[wanted.name, found.conda_name],
             )
+
+
+def _only_way(wanted: Requirement) -> str:
+    """Say how a requirement can come, when there is only one way; empty otherwise."""
+    if wanted.url:
+        return f"from an address, `{without_credentials(wanted.url)}`"
+    if wanted.index:
+        return f"from the index `{without_credentials(wanted.index)}`"
+    return "with hashes of its files" if wanted.hashes else ""
 
 
 def unreadable(asked: PypiRequest, failure: ResolutionFailed) -> ResolutionFailed | None:

@@ -36,9 +36,14 @@ def write_index(candidates: Mapping[str, Sequence[str]], folder: Path) -> None:
     for name, versions in candidates.items():
         page = folder / name
         page.mkdir(parents=True)
-        stubs = [_write(name, version, page, ()).name for version in versions]
+        stubs = [stub.name for stub in write_candidates({name: versions}, page)]
         links = "".join(f'<a href="{stub}">{stub}</a>\n' for stub in stubs)
         (page / "index.html").write_text(f"<!DOCTYPE html><html><body>\n{links}</body></html>\n")
+
+
+def write_candidates(candidates: Mapping[str, Sequence[str]], folder: Path) -> list[Path]:
+    """Write stubs of each project in all versions given into `folder`; return them in that order."""
+    return [_write(name, version, folder, ()) for name, versions in candidates.items() for version in versions]
 
 
 def _write(name: str, version: str, folder: Path, requirements: Sequence[str]) -> Path:

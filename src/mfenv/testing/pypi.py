@@ -33,7 +33,9 @@ class ScriptedProcessRunner:
         self._answers = list(answers)
         self.runs: list[Ran] = []
 
-    def run(self, command: Sequence[str], *, environment: Mapping[str, str | None], folder: Path, timeout: float) -> Completed:
+    def run(
+        self, command: Sequence[str], *, environment: Mapping[str, str | None], folder: Path, timeout: float
+    ) -> Completed:
         """See `ProcessRunner.run`."""
         ran = Ran(command=list(command), environment=dict(environment), folder=folder, timeout=timeout)
         self.runs.append(ran)

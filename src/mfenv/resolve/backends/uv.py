@@ -7,12 +7,15 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from mfenv.domain.cutoff import parse_cutoff
+from mfenv.domain.flags import ResolverFlag
+from mfenv.domain.index import PackageIndex
+from mfenv.domain.markers import applies
 from mfenv.domain.platform import Platform, Target
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.requirement import Requirement
@@ -23,9 +26,12 @@ from mfenv.formats import pylock_toml
 from mfenv.formats.pylock_toml import WheelChoice
 from mfenv.io.process import Completed, ProcessRunner
 from mfenv.io.secrets import git_environment, with_credentials, without_secrets
+from mfenv.io.uv_surroundings import UvSurroundings, hidden_variables
+from mfenv.resolve.backends import uv_bound
+from mfenv.resolve.binaries import BinaryPolicy
 from mfenv.resolve.foreign import ForeignBuildError
-from mfenv.resolve.pypi import Demand, Preferred, PypiRequest, UnknownExtrasError
-from mfenv.resolve.stubs import write_index, write_stubs
+from mfenv.resolve.pypi import Demand, OutOfReachError, Preferred, PypiRequest, UnknownExtrasError
+from mfenv.resolve.stubs import write_candidates, write_index, write_stubs
 from mfenv.resolve.versions import admits, normal_version
 
 _TIME_LIMIT = 600.0
@@ -53,7 +59,9 @@ _UNKNOWN = re.compile(
 )
 _WHEELS_FOR = re.compile(r"Wheels are available for `(?P<name>[^`]+)`[^:]*: (?P<tags>`[^`]+`(?:, `[^`]+`)*)")
 _TAG = re.compile(r"`([^`]+)`")
-_NO_EXTRA = re.compile(r"The package `(?P<name>[^`\s@=]+)[^`]*` does not have an extra named")
+_NO_EXTRA = re.compile(
+    r"The package `(?P<name>[^`\s@=]+)(?:==(?P<version>[^`\s]+))?[^`]*` does not have an extra named `(?P<extra>[^`]+)`"
+)
 _DEPENDS = re.compile(
     r"(?P<by>[A-Za-z0-9][\w.-]*)(?:\[[^\]\s]*\])?(?:\{[^}]*\})?(?:[<>=!~]\S*)? depends? on "
     r"(?P<name>[A-Za-z0-9][\w-]*(?:\.[\w-]+)*)(?:\[[^\]\s]*\])?(?:\{[^}]*\})?(?P<specifier>[<>=!~]+[^\s,]+(?:,[<>=!~]+[^\s,]+)*)"
@@ -88,26 +96,31 @@ class UvResolver:
         cache: Path,
         secret_urls: Mapping[str, str] | None = None,
         find_links: Sequence[str] = (),
+        surroundings: UvSurroundings | None = None,
     ) -> None:
         """Run uv with `runner`; keep its cache in `cache`; `secret_urls` has credentials: see `mfenv.io.secrets`.
 
-        `find_links` are folders and pages of wheels beside the indexes.
+        `find_links` are folders and pages of wheels beside the indexes; `surroundings` is what the user has
+        configured uv with.
         """
         self._runner = runner
         self._cache = cache
         self._secret_urls = {} if secret_urls is None else secret_urls
         self._find_links = find_links
+        self._surroundings = surroundings or UvSurroundings()
 
     def resolve(self, request: PypiRequest) -> tuple[ResolvedPypiPackage, ...]:
         """See `mfenv.resolve.pypi.PypiResolver.resolve`.
 
         For another platform, wheels alone are tried first: what would have to be built there seldom can be here.
         """
-        if request.may_build:
-            return self._resolve(request)
+        policy = BinaryPolicy.of(request.flags)
+        wheels_first = policy.without_builds
+        if request.may_build or wheels_first is None:
+            return self._resolve(request, policy)
         try:
-            return self._resolve(request, "--no-build")
-        except UnknownExtrasError:
+            return self._resolve(request, wheels_first)
+        except (OutOfReachError, UnknownExtrasError):
             raise
         except ResolutionFailed as without_builds:
             if wheels := {
@@ -118,27 +131,26 @@ class UvResolver:
                     wheels, request.target.platform, output=without_builds.output
                 ) from without_builds
             try:
-                return self._resolve(request)
-            except UnknownExtrasError:
+                return self._resolve(request, policy)
+            except (OutOfReachError, UnknownExtrasError):
                 raise
             except ResolutionFailed:
                 raise without_builds from None
 
-    def _resolve(self, request: PypiRequest, *more: str) -> tuple[ResolvedPypiPackage, ...]:
+    def _resolve(self, request: PypiRequest, policy: BinaryPolicy) -> tuple[ResolvedPypiPackage, ...]:
         with tempfile.TemporaryDirectory(prefix="mfenv-uv-") as name:
             folder = Path(name)
-            (folder / "constraints.txt").write_text("\n".join(write_stubs(request.provided, folder)))
-            arguments = ["--format", "pylock.toml", "-o", "pylock.toml", "-c", "constraints.txt", *more]
-            done = self._compile(request, folder, arguments)
-            unknown = {provided.name for provided in request.provided if provided.extra_requirements is None}
-            if asked := sorted({match["name"] for match in _NO_EXTRA.finditer(done.errors)} & unknown):
-                raise UnknownExtrasError(asked)
+            arguments = ["--format", "pylock.toml", "-o", "pylock.toml", *policy.compile_arguments]
+            done = self._compile(request, folder, arguments, constraints=write_stubs(request.provided, folder))
+            _refuse_unknown_extras(request, done.errors)
             choice = WheelChoice(tags=wheel_tags(request.target, request.python))
-            found = pylock_toml.load((folder / "pylock.toml").read_bytes(), choice, folder=folder.resolve())
+            content, hashes = (folder / "pylock.toml").read_bytes(), hashes_of(request)
+            found = pylock_toml.load(content, choice, folder=folder.resolve(), hashes=hashes)
             stubs = folder.as_uri()
-            return tuple(
-                package for package in found if not (package.wheel and package.wheel.url.startswith(f"{stubs}/"))
-            )
+            wanted = [package for package in found if not (package.wheel and package.wheel.url.startswith(f"{stubs}/"))]
+            for package in wanted:
+                _refuse_unfit(package, request, hashes)
+            return tuple(wanted)
 
     def prefer(self, request: PypiRequest, candidates: Mapping[str, Sequence[str]] | None = None) -> Preferred:
         """See `mfenv.resolve.pypi.PypiResolver.prefer`.
@@ -152,7 +164,15 @@ class UvResolver:
             preferred = "".join(f"{name}=={version}\n" for name, version in versions.items() if version)
             (folder / "out.txt").write_text(preferred)
             arguments = ["-o", "out.txt", "--annotation-style", "line"]
-            if candidates:
+            policy = BinaryPolicy.of(request.flags).sparing({*versions, *(candidates or ())})
+            arguments += policy.compile_arguments
+            if candidates and any(flag.name == "no-index" for flag in request.flags):
+                # An index would not be looked at. Beside other places, they do not keep other versions out.
+                links = folder / "candidates"
+                links.mkdir()
+                write_candidates(candidates, links)
+                self._compile(request, folder, arguments, links=links)
+            elif candidates:
                 write_index(candidates, folder / "candidates")
                 # Stubs have no date of upload.
                 arguments += [text for name in candidates for text in ("--exclude-newer-package", f"{name}=false")]
@@ -175,15 +195,27 @@ class UvResolver:
         folder: Path,
         arguments: list[str],
         *,
+        constraints: Sequence[str] = (),
         first: Path | None = None,
         links: Path | None = None,
     ) -> Completed:
         """Run uv; `first` is a folder that is the index before all others, `links` one of wheels beside them."""
-        (folder / "requirements.in").write_text(
-            "".join(f"{_line(wanted, self._secret_urls)}\n" for wanted in request.requirements)
+        bound = [wanted for wanted in request.requirements if wanted.index and not wanted.url]
+        _write(
+            folder / "requirements.in", [_line(x, self._secret_urls) for x in request.requirements if x not in bound]
         )
-        command = [find_uv(), *compile_arguments(request), *arguments, "requirements.in"]
-        environment = self._environment(request, first, links)
+        _write(folder / "constraints.txt", [*constraints, *_constraint_lines(request, self._secret_urls)])
+        inputs = ["-c", "constraints.txt", "requirements.in"]
+        if bound:
+            (folder / "pyproject.toml").write_text(uv_bound.project_file(bound), encoding="utf-8")
+            inputs += ["pyproject.toml"]
+        command = [find_uv(), *compile_arguments(request), *self._surroundings.arguments(folder), *arguments, *inputs]
+        environment = {
+            **hidden_variables(os.environ),
+            **self._surroundings.variables,
+            **self._environment(request, first, links),
+            **uv_bound.credentials(bound, self._secret_urls),
+        }
         done = self._runner.run(command, environment=environment, folder=folder, timeout=_TIME_LIMIT)
         if done.code or done.timed_out:
             raise failure(request, done, self._secret_urls)
@@ -195,18 +227,51 @@ class UvResolver:
         # Sentences are looked for in what it says: it must not break them into lines.
         environment["COLUMNS"] = "10000"
         environment |= git_environment(self._secret_urls)
-        indexes = [with_credentials(str(index), self._secret_urls) for index in request.indexes]
-        if first or indexes:
-            # The variable is set anew: what the user has in it comes behind.
-            users = os.environ.get("UV_INDEX", "").split()
-            environment["UV_INDEX"] = " ".join([*([first.as_uri()] if first else []), *indexes, *users])
-        if index := request.default_index:
-            environment["UV_DEFAULT_INDEX"] = with_credentials(str(index), self._secret_urls)
-        if places := [*self._find_links, *([str(links)] if links else [])]:
-            environment["UV_FIND_LINKS"] = ",".join(places)
+        indexes = ([first.as_uri()] if first else []) + [str(index) for index in request.indexes]
+        places = [*self._find_links, *([str(links)] if links else [])]
+        users = {**os.environ, **self._surroundings.variables}
+        environment |= _places(indexes, request.default_index, request.flags, places, self._secret_urls, users)
         if osx := request.target.version_of("__osx"):
             environment["MACOSX_DEPLOYMENT_TARGET"] = osx
         return environment
+
+
+def _places(
+    indexes: Sequence[str],
+    default_index: PackageIndex | None,
+    flags: Sequence[ResolverFlag],
+    find_links: Sequence[str],
+    secret_urls: Mapping[str, str],
+    users: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the variables that say where packages are.
+
+    They are set anew: what the user has in them, as in `users`, comes behind.
+    """
+    environment = {}
+    if indexes:
+        urls = [with_credentials(url, secret_urls) for url in indexes]
+        environment["UV_INDEX"] = " ".join([*urls, *users.get("UV_INDEX", "").split()])
+    if default_index:
+        environment["UV_DEFAULT_INDEX"] = with_credentials(str(default_index), secret_urls)
+    links = [with_credentials(flag.value, secret_urls) for flag in flags if flag.name == "find-links"]
+    if links or find_links:
+        # A comma ends an address here.
+        written = [link.replace(",", "%2C") for link in (*links, *find_links)]
+        environment["UV_FIND_LINKS"] = ",".join([*written, *filter(None, [users.get("UV_FIND_LINKS")])])
+    if hosts := [flag.value for flag in flags if flag.name == "trusted-host"]:
+        environment["UV_INSECURE_HOST"] = " ".join([*hosts, *users.get("UV_INSECURE_HOST", "").split()])
+    return environment
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _constraint_lines(request: PypiRequest, secret_urls: Mapping[str, str]) -> list[str]:
+    # A constraint can have neither extras nor be editable.
+    bare = [replace(constraint, extras=(), is_editable=False) for constraint in request.constraints]
+    return [_line(constraint, secret_urls) for constraint in bare]
 
 
 def _line(requirement: Requirement, secret_urls: Mapping[str, str]) -> str:
@@ -217,22 +282,33 @@ def _line(requirement: Requirement, secret_urls: Mapping[str, str]) -> str:
 
 
 def build_environment(
-    request: ResolutionRequest, secret_urls: Mapping[str, str], find_links: Sequence[str]
+    request: ResolutionRequest,
+    secret_urls: Mapping[str, str],
+    find_links: Sequence[str],
+    surroundings: UvSurroundings,
 ) -> dict[str, str]:
     """Return what ``uv build`` is told, so that what a build needs comes from where the packages come from."""
     spec = request.spec
-    environment = {"UV_INDEX_STRATEGY": spec.options.index_strategy.value}
-    if spec.indexes:
-        indexes = [with_credentials(str(index), secret_urls) for index in spec.indexes]
-        environment["UV_INDEX"] = " ".join([*indexes, *os.environ.get("UV_INDEX", "").split()])
-    if spec.default_index:
-        environment["UV_DEFAULT_INDEX"] = with_credentials(str(spec.default_index), secret_urls)
-    if find_links:
-        environment["UV_FIND_LINKS"] = ",".join(find_links)
+    indexes = [str(index) for index in spec.indexes]
+    users = {**os.environ, **surroundings.variables}
+    environment = {
+        **surroundings.variables,
+        "UV_INDEX_STRATEGY": spec.options.index_strategy.value,
+        **_places(indexes, spec.default_index, spec.flags, find_links, secret_urls, users),
+    }
     if spec.options.exclude_newer:
         moment = parse_cutoff(spec.options.exclude_newer, now=datetime.now(timezone.utc))
         environment["UV_EXCLUDE_NEWER"] = moment.isoformat()
     return environment
+
+
+def build_arguments(request: ResolutionRequest) -> list[str]:
+    """Return the options of ``uv build`` that follow from the request.
+
+    Which versions are preferred is for the environment's packages; a build takes what its project says.
+    """
+    no_index = [f"--{flag.name}" for flag in request.spec.flags if flag.name == "no-index"]
+    return [*no_index, *BinaryPolicy.of(request.spec.flags).build_arguments]
 
 
 def compile_arguments(request: PypiRequest) -> list[str]:
@@ -247,10 +323,68 @@ def compile_arguments(request: PypiRequest) -> list[str]:
         # As a moment: a bare date would mean another one in every time zone.
         moment = parse_cutoff(request.options.exclude_newer, now=datetime.now(timezone.utc))
         arguments += ["--exclude-newer", moment.isoformat()]
+    for flag in request.flags:
+        match flag.name:
+            case "no-index":
+                arguments += ["--no-index"]
+            case "prerelease" | "resolution":
+                arguments += [f"--{flag.name}", flag.value]
     # Where an organisation has an index of its own, PyTorch's is not asked behind its back.
     if request.default_index is None and (backend := torch_backend(request.target)):
         arguments += ["--torch-backend", backend]
     return arguments
+
+
+def hashes_of(request: PypiRequest) -> dict[str, frozenset[str]]:
+    """Return, by project, the digests of which its file must have one, where somebody named some."""
+    found: dict[str, frozenset[str]] = {}
+    for wanted in (*request.requirements, *request.constraints):
+        is_there = not wanted.marker or applies(wanted.marker, target=request.target, pythons=[request.python])
+        if wanted.hashes and is_there:
+            found[wanted.name] = found.get(wanted.name, frozenset()) | frozenset(wanted.hashes)
+    return found
+
+
+def _refuse_unknown_extras(request: PypiRequest, text: str) -> None:
+    """Refuse extras that there are not: uv only warns, and what was to come with them would be missing.
+
+    What dependencies ask of each other is theirs. Raises `UnknownExtrasError` for distributions of conda's that have
+    not been looked into.
+    """
+    missing = list(_NO_EXTRA.finditer(text))
+    unknown = {provided.name for provided in request.provided if provided.extra_requirements is None}
+    if asked := sorted({match["name"] for match in missing} & unknown):
+        raise UnknownExtrasError(asked)
+    # An extra that brings nothing is not to be seen in what conda's packages say.
+    known = {provided.name for provided in request.provided}
+    wanted = {(found.name, extra) for found in request.requirements for extra in found.extras}
+    refused = [match for match in missing if (match["name"], match["extra"]) in wanted and match["name"] not in known]
+    if refused:
+        names = [f"`{match['name']}` {match['version'] or ''}".strip() for match in refused]
+        sentences = [f"{name} has no extra `{match['extra']}`" for name, match in zip(names, refused, strict=True)]
+        raise ResolutionFailed(
+            "; ".join(sentences),
+            hint="Check the spelling in the project's documentation, or ask for a version that has it",
+            packages=sorted({match["name"] for match in refused}),
+        )
+
+
+def _refuse_unfit(package: ResolvedPypiPackage, request: PypiRequest, hashes: Mapping[str, Collection[str]]) -> None:
+    """Refuse what has no file with one of its hashes, or what must not be built and has no wheel."""
+    where, name = request.target.platform.value, f"`{package.name}` {package.version}".strip()
+    if package.name in hashes and not package.wheel and not package.build:
+        raise ResolutionFailed(
+            f"no file of {name} for {where} has one of the given hashes",
+            hint="The index serves other files than those that were pinned, or they are for another platform: pin the "
+            "hashes anew, for all platforms, as `uv pip compile --generate-hashes` does",
+            packages=[package.name],
+        )
+    if package.build and BinaryPolicy.of(request.flags).forbids_building(package.name):
+        raise ResolutionFailed(
+            f"{name} has no wheel for {where} that can be used, and `only-binary` says that it must not be built",
+            hint=f"Ask for another version, or for `no-binary={package.name}`",
+            packages=[package.name],
+        )
 
 
 def preferred_in(text: str) -> Preferred:
@@ -354,14 +488,18 @@ def _two(version: str) -> tuple[int, int]:
 
 
 def failure(request: PypiRequest, done: Completed, secret_urls: Mapping[str, str]) -> ResolutionFailed:
-    """Say in words why uv found nothing; its own text, without credentials, is kept below."""
-    text = without_secrets(done.errors, secret_urls)
+    """Say in words why uv found nothing; its own text, without credentials, is kept below.
+
+    It is an `OutOfReachError` where asking for other versions would not help.
+    """
+    text = without_secrets(done.errors, secret_urls).replace(f"{uv_bound.PROJECT} depends on", "you require")
     blamed = [wanted.name for wanted in request.requirements if re.search(rf"\b{re.escape(wanted.name)}\b", text)]
+    kind = ResolutionFailed
     if done.timed_out:
-        message = f"uv did not find an answer within {_TIME_LIMIT:.0f} seconds"
+        kind, message = OutOfReachError, f"uv did not find an answer within {_TIME_LIMIT:.0f} seconds"
     elif refused := _REFUSED.search(text):
         # uv calls the packages of an index that does not let it in unknown.
-        message = f"a package index answers {refused[0]}"
+        kind, message = OutOfReachError, f"a package index answers {refused[0]}"
     elif unknown := sorted(set(_UNKNOWN.findall(text))):
         named = " and ".join(f"`{name}`" for name in unknown)
         message = f"there is no package {named} on the package index"
@@ -369,14 +507,21 @@ def failure(request: PypiRequest, done: Completed, secret_urls: Mapping[str, str
     elif "No solution found" in text:
         message = f"the PyPI packages cannot be had together for {request.target.platform.value}"
     elif "Git operation failed" in text:
-        message = f"the source of {_named(blamed)} cannot be had"
+        kind, message = OutOfReachError, f"the source of {_named(blamed)} cannot be had"
+    elif forbidden := _BUILD_FORBIDDEN.search(text):
+        message = f"`{forbidden[1]}` has to be built, and `only-binary` says that it must not be"
     elif "build backend returned an error" in text:
         message = f"{_named(blamed)} cannot be built, which is needed to know what it depends on"
-    elif done.code == 1:
-        message = "uv could not resolve the PyPI packages"
+    elif _NETWORK.search(text):
+        kind, message = OutOfReachError, "the package index cannot be used"
     else:
-        message = "the package index cannot be used"
-    return ResolutionFailed(message, hint=_hint(text), output=_causes(text), packages=blamed)
+        message = "uv could not resolve the PyPI packages"
+    return kind(message, hint=_hint(text), output=_causes(text), packages=blamed)
+
+
+# The words of uv 0.13 for what comes over the network; it ends with 2 then, but so it does for what it cannot read.
+_NETWORK = re.compile(r"Failed to fetch|Request failed after|error sending request|Failed to download `|dns error")
+_BUILD_FORBIDDEN = re.compile(r"Building source distributions for `([^`]+)` is disabled")
 
 
 def _named(names: Sequence[str]) -> str:
@@ -396,7 +541,11 @@ _REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")
 _OURS = {
     "use `--index-strategy unsafe-best-match`": "set METAFLOW_CONDA_PYPI_INDEX_STRATEGY to `unsafe-best-match`",
     "with the `--system-certs` command-line flag": "with UV_SYSTEM_CERTS=true, or SSL_CERT_FILE",
+    " (i.e., with `--no-build`)": "",
+    " (i.e., with `--no-binary`)": "",
+    " (try: `--find-links <uri>`)": "; name some with `find-links`",
 }
+_OURS_BY_PACKAGE = re.compile(r" \(i\.e\., with `--no-(?:binary|build)-package [^`]*`\)")
 
 
 def _hint(text: str) -> str:
@@ -407,13 +556,17 @@ def _hint(text: str) -> str:
         text = " ".join(hints)
         for option, setting in _OURS.items():
             text = text.replace(option, setting)
-        return text
+        return _OURS_BY_PACKAGE.sub("", text)
     if _UNKNOWN.search(text):
         return "Check the spelling, add the index that has it to `extra_indices`, or ask for it with @conda"
     if "does not satisfy Python" in text:
         return "Ask for another Python with `python=`, or loosen one of the versions named above"
     if "Git operation failed" in text:
         return "Check the address, that it can be reached from here, and your credentials for it"
-    if "Failed to fetch" in text:
+    if _BUILD_FORBIDDEN.search(text):
+        return "Add its name to `no-binary`, or leave `only-binary` out"
+    if _NETWORK.search(text):
         return "Check that it can be reached from here, and run again"
-    return "Loosen one of the versions named above"
+    if "No solution found" in text:
+        return "Loosen one of the versions named above"
+    return "The lines above are uv's own words"
