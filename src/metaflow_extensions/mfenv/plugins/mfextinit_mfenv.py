@@ -21,3 +21,12 @@ ENVIRONMENTS_DESC = [
     ("conda", "mfenv.metaflow.environment.CondaEnvironment"),
     ("pypi", "mfenv.metaflow.environment.PyPIEnvironment"),
 ]
+
+TL_PLUGINS_DESC = [
+    ("req_parser", "mfenv.metaflow.parsers.req_parser"),
+    ("yml_parser", "mfenv.metaflow.parsers.yml_parser"),
+    ("toml_parser", "mfenv.metaflow.parsers.toml_parser"),
+    ("requirements_txt_parser", "mfenv.metaflow.parsers.requirements_txt_parser"),
+    ("conda_environment_yml_parser", "mfenv.metaflow.parsers.conda_environment_yml_parser"),
+    ("pyproject_toml_parser", "mfenv.metaflow.parsers.pyproject_toml_parser"),
+]

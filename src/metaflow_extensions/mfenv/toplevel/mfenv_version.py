@@ -1,5 +1,6 @@
-"""What Metaflow's version string says of us."""
+"""What `metaflow` itself gets from us: two names, and a word in its version string."""
 
+from mfenv.metaflow.mutators import resolved_req, resolved_uv  # noqa: F401
 from mfenv.metaflow.neighbour import tell
 from mfenv.version import VERSION as __version__  # noqa: F401, N811
 
