@@ -92,4 +92,6 @@ class LockFileContent:
     pypi: tuple[LockFilePypiPackage, ...] = ()
     channels: tuple[Channel, ...] = ()
     requires_python: str = ""
+    environments: tuple[str, ...] = ()
+    """Markers, one of which must hold for the Python that is chosen; none: any Python will do."""
     variables: tuple[tuple[str, str], ...] = ()

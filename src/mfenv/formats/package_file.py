@@ -20,6 +20,8 @@ _REPOSITORIES = frozenset({"http", "https", "ssh", "git", "file"})
 _COMMIT = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{64}")
 _HEX = {"sha256": re.compile(r"[0-9a-f]{64}"), "md5": re.compile(r"[0-9a-f]{32}")}
 _LARGEST = 1 << 53
+# What file systems have room for.
+_LONGEST_NAME = 255
 # All subdirs that conda has or had (CEP 26): other folders that a file lies in are no statement about a platform.
 _SUBDIR = re.compile(r"noarch|(linux|osx|win|freebsd|netbsd|openbsd|zos|emscripten|wasi)-[a-z0-9]+")
 
@@ -41,7 +43,7 @@ def artifact(
     """
     url = url_of(address, folder=folder, where=where)
     name = name or file_name_in(url)
-    if not is_plain_file_name(name) or name.startswith("-"):
+    if not is_plain_file_name(name) or name.startswith("-") or len(name) > _LONGEST_NAME:
         raise LockError(f"{where}: `{shown(name)}` is not the name of a package file")
     if size is not None and not 0 <= size < _LARGEST:
         raise LockError(f"{where}: a package file cannot have {shown(str(size))} bytes")
@@ -114,7 +116,7 @@ def digest(kind: str, text: str | None, *, where: str) -> str | None:
 
 
 def digests(hashes: Mapping[str, object], *, where: str) -> tuple[str | None, str | None]:
-    """Return sha256 and md5 of a table of hashes. Raises `LockError` when it holds only kinds that nobody here checks."""
+    """Return sha256 and md5 of a table of hashes. Raises `LockError` when it holds only others, which nobody checks."""
     found = {}
     for kind in ("sha256", "md5"):
         value = hashes.get(kind)
@@ -166,9 +168,7 @@ def source(found: Artifact, *, where: str, subdirectory: str | None = None) -> B
             f"{where}: of the source `{shown(found.file_name)}` only the md5 is known",
             hint="Lock again with a tool that writes the sha256 of files",
         )
-    return BuildSource(
-        url=found.url, sha256=found.sha256, subdirectory=inner_folder(subdirectory, where=where)
-    )
+    return BuildSource(url=found.url, sha256=found.sha256, subdirectory=inner_folder(subdirectory, where=where))
 
 
 def shown(text: str) -> str:

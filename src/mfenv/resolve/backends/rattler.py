@@ -15,7 +15,8 @@ from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import CondaRecord, ResolvedEnvironment, ResolvedPackage
 from mfenv.errors import ResolutionFailed
 from mfenv.formats.fields import Fields
-from mfenv.formats.lock_json import load_record
+from mfenv.formats.lock_json import dump_record, load_record
+from mfenv.formats.package_file import place_of
 from mfenv.io.secrets import with_token
 from mfenv.io.worker import Calls
 from mfenv.resolve.pypi import Provided
@@ -25,6 +26,8 @@ OPERATIONS = {
     "distributions": "mfenv.resolve.backends.rattler_worker:distributions",
     "extras": "mfenv.resolve.backends.rattler_worker:extras",
     "versions": "mfenv.resolve.backends.rattler_worker:versions",
+    "records": "mfenv.resolve.backends.rattler_worker:records",
+    "pixi_lock": "mfenv.resolve.backends.rattler_worker:pixi_lock",
 }
 """What the helper process must offer for this backend."""
 
@@ -127,6 +130,46 @@ class RattlerDistributions:
         ]
         secrets: dict[str, Json] = dict(self._secret_urls)
         return {"packages": asked, "cache": self._cache, "archives": self._archives, "secret_urls": secrets}
+
+
+class RattlerRecords:
+    """Reads from conda packages what they say of themselves: what an index would have told."""
+
+    def __init__(
+        self, worker: Calls, *, cache: str, archives: str, secret_urls: Mapping[str, str] | None = None
+    ) -> None:
+        """Use `worker`, which offers `OPERATIONS`; keep answers in `cache`, look for files in `archives` first."""
+        self._worker = worker
+        self._cache = cache
+        self._archives = archives
+        self._secret_urls = {} if secret_urls is None else secret_urls
+
+    def of(self, artifacts: Sequence[Artifact], *, shown: str) -> tuple[ResolvedPackage, ...]:
+        """Return the packages in `artifacts`, in the order in which they can be installed.
+
+        Channel and subdir are those of their addresses, as far as these tell. Raises `LockError` naming the lock file
+        `shown` when a package says nothing sound of itself, or two have one name; `ResolutionFailed` when one cannot
+        be had.
+        """
+        asked: list[Json] = [
+            {"file_name": found.file_name, "url": found.url, "sha256": found.sha256, "place": list(place_of(found.url))}
+            for found in artifacts
+        ]
+        payload: dict[str, Json] = {
+            "packages": asked,
+            "shown": shown,
+            "cache": self._cache,
+            "archives": self._archives,
+            "secret_urls": dict(self._secret_urls),
+        }
+        answer = self._worker.call("records", payload)
+        return tuple(
+            ResolvedPackage(
+                record=load_record(Fields(values=row["record"], path=f"{shown}: {artifacts[row['index']].file_name}")),
+                artifact=artifacts[row["index"]],
+            )
+            for row in answer
+        )
 
 
 def _may_hold_python(record: CondaRecord) -> bool:

@@ -9,6 +9,7 @@ import difflib
 import email
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from rattler import (
     Version,
 )
 from rattler.exceptions import GatewayError, InvalidMatchSpecError, InvalidUrlError, SolverError
+from rattler.lock import CondaLockedBinaryPackage, CondaLockedPackage, LockFile, PypiLockedPackage
 from rattler.networking.middleware import (
     AddHeadersMiddleware,
     AuthenticationMiddleware,
@@ -42,7 +44,10 @@ from rattler.repo_data import PackageRecord
 from mfenv.domain.channel import without_credentials
 from mfenv.domain.cutoff import parse_cutoff
 from mfenv.domain.digest import Json
-from mfenv.errors import InvalidSpec, ResolutionFailed
+from mfenv.errors import EnvironmentsError, InvalidSpec, LockError, ResolutionFailed
+from mfenv.formats.fields import Fields
+from mfenv.formats.lock_json import load_record
+from mfenv.formats.package_file import shown
 from mfenv.io.files import write_atomically
 from mfenv.io.secrets import headers_for, tokens_in, with_credentials, without_secrets
 from mfenv.io.worker_main import Emit
@@ -370,7 +375,12 @@ async def _paths_in(client: Client, package: Mapping[str, Any], payload: Mapping
 
 
 async def _members(
-    client: Client, package: Mapping[str, Any], payload: Mapping[str, Any], names: list[str]
+    client: Client,
+    package: Mapping[str, Any],
+    payload: Mapping[str, Any],
+    names: list[str],
+    *,
+    to_see: str = "what it provides",
 ) -> Mapping[str, bytes | None]:
     """Read members of a package: from the file where it is here, else by range requests."""
     archived = Path(payload["archives"]) / (package["sha256"] or "") / package["file_name"]
@@ -386,7 +396,179 @@ async def _members(
         return members
     except Exception as error:
         raise ResolutionFailed(
-            f"the package `{package['file_name']}` cannot be looked into, to see what it provides",
+            f"the package `{package['file_name']}` cannot be looked into, to see {to_see}",
             hint="Check that its channel can be reached from here, and run again",
             output=without_secrets(str(error), payload["secret_urls"]),
         ) from error
+async def records(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+    """Tell what conda packages say of themselves (``info/index.json``): rows ``{"index", "record"}`` in install order.
+
+    ``index`` is the place among the packages that were asked for. The packages are read as in `distributions`. Raises
+    `LockError` when one says nothing sound, or two have one name; `ResolutionFailed` when one cannot be read.
+    """
+    client = Client.default_client(timeout=_ANSWER_LIMIT)
+    found = await asyncio.gather(*(_index_json(client, package, payload) for package in payload["packages"]))
+    rows: dict[str, tuple[int, dict[str, Json], PackageRecord]] = {}
+    for index, (package, content) in enumerate(zip(payload["packages"], found, strict=True)):
+        where = f"{payload['shown']}: {package['file_name']}"
+        fields = _record_fields(content, package, where)
+        name = str(fields["name"])
+        if name in rows:
+            raise LockError(f"{where} is the package `{name}`, and so is {_file_name(payload, rows[name][0])}")
+        rows[name] = (index, fields, _sortable(fields, where))
+    ordered = PackageRecord.sort_topologically([record for _, _, record in rows.values()])
+    return [
+        {"index": rows[name][0], "record": rows[name][1]} for name in (record.name.normalized for record in ordered)
+    ]
+
+
+def _file_name(payload: Mapping[str, Any], index: int) -> str:
+    return str(payload["packages"][index]["file_name"])
+
+
+async def _index_json(client: Client, package: Mapping[str, Any], payload: Mapping[str, Any]) -> bytes:
+    kept = Path(payload["cache"]) / f"{package['sha256']}.index.json" if package["sha256"] else None
+    if kept and kept.exists():
+        with contextlib.suppress(OSError):
+            return kept.read_bytes()
+    members = await _members(client, package, payload, ["info/index.json"], to_see="what it needs")
+    content = members.get("info/index.json") or b""
+    if kept:
+        write_atomically(kept, content)
+    return content
+
+
+def _record_fields(content: bytes, package: Mapping[str, Any], where: str) -> dict[str, Json]:
+    """Return a package's words of itself as a record, checked; its address has the last word on where it is from."""
+    fields = Fields.parse(content, path=where)
+    channel, subdir = package["place"]
+    subdir = subdir or fields.optional("subdir", str) or "noarch"
+    noarch = fields.values.get("noarch")
+    # Packages of long ago say `true`, or nothing but the subdir.
+    if noarch not in ("python", "generic"):
+        noarch = "generic" if noarch or subdir == "noarch" else None
+    record: dict[str, Json] = {
+        "name": fields.required("name", str),
+        "version": fields.required("version", str),
+        "build": fields.required("build", str),
+        "build_number": fields.required("build_number", int),
+        "subdir": subdir,
+        "channel": channel,
+        "depends": list(fields.strings("depends")),
+        "constrains": list(fields.strings("constrains")),
+        "noarch": noarch,
+        "python_site_packages_path": fields.optional("python_site_packages_path", str),
+        "license": fields.optional("license", str),
+    }
+    load_record(Fields(values=record, path=where))
+    return record
+
+
+def _sortable(fields: Mapping[str, Any], where: str) -> PackageRecord:
+    try:
+        return PackageRecord(
+            name=fields["name"],
+            version=fields["version"],
+            build=BuildString(fields["build"]),
+            build_number=fields["build_number"],
+            subdir=fields["subdir"],
+            depends=list(fields["depends"]),
+        )
+    except BaseException as error:
+        _reraise_unless_library(error)
+        raise LockError(f"{where}: this is not a sound conda package ({_first_line(error)})") from error
+
+
+def _reraise_unless_library(error: BaseException) -> None:
+    """Raise what ends this process or a call; a panic of py-rattler's is a `BaseException` as well."""
+    if isinstance(error, KeyboardInterrupt | SystemExit | asyncio.CancelledError | EnvironmentsError):
+        raise error
+
+
+def _first_line(error: BaseException) -> str:
+    return shown(str(error).partition("\n")[0])
+
+
+async def pixi_lock(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+    """Read the text of a pixi.lock: what it holds for an environment and a platform, conda packages in install order.
+
+    The answer is ``{"environments": {name: [platforms]}, "channels", "conda", "pypi"}``; the latter are empty when
+    there is no such environment, or nothing for the platform. Raises `LockError` when the file cannot be read.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="mfenv-pixi-") as folder:
+            # py-rattler reads files only.
+            path = Path(folder) / "pixi.lock"
+            path.write_bytes(payload["text"].encode())
+            document = LockFile.from_path(path)
+        return _environment_in(document, payload["environment"], payload["platform"])
+    except BaseException as error:
+        _reraise_unless_library(error)
+        raise LockError(
+            f"{payload['shown']}: py-rattler cannot read this lock ({_first_line(error)})",
+            hint="Run `pixi lock` and try again",
+        ) from error
+
+
+def _environment_in(document: LockFile, name: str, platform: str) -> dict[str, Json]:
+    environments = dict(document.environments())
+    answer: dict[str, Json] = {
+        "environments": {
+            other: [*sorted({str(found.subdir) for found in environment.platforms()})]
+            for other, environment in environments.items()
+        },
+        "channels": [],
+        "conda": [],
+        "pypi": [],
+    }
+    if name not in environments:
+        return answer
+    environment = environments[name]
+    # A platform may have a name of its own; a standalone `LockPlatform` would end in a panic (py-rattler 0.28).
+    places = [found for found in environment.platforms() if str(found.subdir) == platform]
+    if len(places) > 1:
+        places = [found for found in places if found.name == platform]
+        if not places:
+            raise LockError(f"there are several platforms of the subdir {platform}, and none is called so")
+    packages = (environment.packages(places[0]) or []) if places else []
+    conda = [package for package in packages if isinstance(package, CondaLockedPackage)]
+    answer["channels"] = [str(channel) for channel in environment.channels()]
+    answer["conda"] = _sorted_conda(conda)
+    answer["pypi"] = [_locked_pypi(package) for package in packages if isinstance(package, PypiLockedPackage)]
+    return answer
+
+
+def _sorted_conda(packages: Sequence[CondaLockedPackage]) -> list[Json]:
+    sources: list[Json] = [
+        {"name": package.name, "location": package.location, "record": None}
+        for package in packages
+        if not isinstance(package, CondaLockedBinaryPackage)
+    ]
+    binary = [package for package in packages if isinstance(package, CondaLockedBinaryPackage)]
+    by_name = {package.name: package for package in binary}
+    if len(by_name) < len(binary):
+        names = [package.name for package in binary]
+        raise LockError(f"the package `{next(name for name in names if names.count(name) > 1)}` is there twice")
+    ordered = PackageRecord.sort_topologically([package.repo_data_record() for package in binary])
+    return [*sources, *(_locked_conda(by_name[record.name.normalized]) for record in ordered)]
+
+
+def _locked_conda(package: CondaLockedBinaryPackage) -> Json:
+    described: Any = _describe(package.repo_data_record())
+    keys = ("record", "size", "sha256", "md5")
+    return {"name": package.name, "location": package.location, **{key: described[key] for key in keys}}
+
+
+def _locked_pypi(package: PypiLockedPackage) -> Json:
+    # The library's own accessor fails where there are none.
+    digests = package.hashes if package._package.hashes else None  # noqa: SLF001
+    return {
+        "name": package.name,
+        "version": package.version,
+        "location": package.location,
+        "sha256": digests.sha256.hex() if digests and digests.sha256 else None,
+        "md5": digests.md5.hex() if digests and digests.md5 else None,
+        "requires_python": package.requires_python,
+    }
+
+
