@@ -22,5 +22,8 @@ class Resolver(Protocol):
         ...
 
     def resolve(self, request: ResolutionRequest) -> ResolvedEnvironment:
-        """Return packages that satisfy `request`, in the order in which they can be installed."""
+        """Return packages that satisfy `request`, in the order in which they can be installed.
+
+        Those that it has as kept come first and are what they were, whatever the channels have of their names today.
+        """
         ...

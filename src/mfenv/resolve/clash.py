@@ -33,11 +33,11 @@ def clash(
     sentences: dict[str, None] = {}
     blamed: dict[str, None] = {}
     for provided in asked.provided:
-        needs = _demands_on(provided, asked, preferred, demands)
+        needs = demands_on(provided, asked, preferred, demands)
         if not needs:
             continue
         limits = list(_limits(provided, needs, request, base, versions.get(provided.conda_name, ())))
-        sentences[f"{' and '.join(map(_need, needs))}, but {' and '.join(text for text, _ in limits)}"] = None
+        sentences[f"{' and '.join(map(need_of, needs))}, but {' and '.join(text for text, _ in limits)}"] = None
         blamed |= dict.fromkeys(name for need in needs for name in (need.through, need.by, need.project) if name)
         blamed |= dict.fromkeys(name for _, names in limits for name in names)
     return ResolutionFailed(
@@ -88,9 +88,7 @@ def unreadable(asked: PypiRequest, failure: ResolutionFailed) -> ResolutionFaile
     return None
 
 
-def _demands_on(
-    provided: Provided, asked: PypiRequest, preferred: Preferred, demands: Sequence[Demand]
-) -> list[Demand]:
+def demands_on(provided: Provided, asked: PypiRequest, preferred: Preferred, demands: Sequence[Demand]) -> list[Demand]:
     """Return what PyPI packages, or the user, need of a distribution that is not what conda provides."""
     mine = [wanted for wanted in asked.requirements if wanted.name == provided.name]
     found = [
@@ -127,7 +125,8 @@ def _root(project: str, preferred: Preferred) -> str:
     return ""
 
 
-def _need(demand: Demand) -> str:
+def need_of(demand: Demand) -> str:
+    """Say who needs what."""
     what = f"`{demand.project}{demand.specifier}`"
     if demand.example:
         what = f"another `{demand.project}`, such as {demand.example}"

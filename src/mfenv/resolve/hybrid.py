@@ -128,7 +128,7 @@ class HybridResolver:
 
     def _asked(self, request: ResolutionRequest, base: ResolvedEnvironment) -> PypiRequest:
         provided = self.distributions.provided_by(base.packages)
-        return _pypi_request(request, base, provided, may_build=request.target.platform is self.host)
+        return pypi_request(request, base, provided, may_build=request.target.platform is self.host)
 
     def _candidates(self, request: ResolutionRequest, asked: PypiRequest, base: ResolvedEnvironment) -> Candidates:
         """Return the versions that conda could provide in place of those it does, within what the user asked of it."""
@@ -250,9 +250,10 @@ def _python_of(base: ResolvedEnvironment) -> str:
     return python
 
 
-def _pypi_request(
+def pypi_request(
     request: ResolutionRequest, base: ResolvedEnvironment, provided: tuple[Provided, ...], *, may_build: bool
 ) -> PypiRequest:
+    """Return what a PyPI resolver is asked, beside conda's answer `base` and what that provides."""
     return PypiRequest(
         requirements=request.spec.pypi,
         python=_python_of(base),

@@ -98,12 +98,12 @@ class FakeResolver:
         self.requests: list[ResolutionRequest] = []
 
     def resolve(self, request: ResolutionRequest) -> ResolvedEnvironment:
-        """Return the requested packages and what they need; `ResolutionFailed` when one is not known."""
+        """Return what is kept, the requested packages and what they need; `ResolutionFailed` when one is not known."""
         with self._lock:
             self.requests.append(request)
         if self._delay:
             self._delay()
-        chosen: dict[str, ResolvedPackage] = {}
+        chosen = {package.record.name: package for package in request.kept}
         for spec in request.match_specs:
             self._add(spec.name, chosen, request.target.platform)
         return ResolvedEnvironment(

@@ -53,7 +53,7 @@ class RattlerResolver:
             raise failure(request, reason)
         return ResolvedEnvironment(
             platform=request.target.platform,
-            packages=tuple(_package(package) for package in answer["packages"]),
+            packages=(*request.kept, *(_package(package) for package in answer["packages"])),
             resolver=f"rattler {answer['version']}",
         )
 
@@ -189,6 +189,7 @@ def payload(request: ResolutionRequest, *, cache: str, secret_urls: Mapping[str,
             [package.name, package.version, package.build] for package in request.target.virtual_packages
         ],
         "constraints": [_spec(wanted, secret_urls) for wanted in request.constraints],
+        "kept": [_kept(package) for package in request.kept],
         "channel_priority": spec.options.channel_priority.value,
         "exclude_newer": spec.options.exclude_newer,
         "secret_urls": dict(secret_urls),
@@ -203,6 +204,11 @@ def _spec(wanted: MatchSpec, secret_urls: Mapping[str, str]) -> Json:
         "build": wanted.build,
         "channel": with_token(channel, secret_urls) if channel else None,
     }
+
+
+def _kept(package: ResolvedPackage) -> Json:
+    artifact = package.artifact
+    return {"record": dump_record(package.record), "file_name": artifact.file_name, "url": artifact.url}
 
 
 def _package(answer: dict[str, Any]) -> ResolvedPackage:
@@ -233,6 +239,8 @@ def failure(request: ResolutionRequest, reason: dict[str, Any]) -> ResolutionFai
     ]
     hints = [hint for row in missing if (hint := _hint_for_missing(row))]
     hints += [_hint_for_version(row) for row in unmatched]
+    if not sentences and (beside := _beside_kept(request, reason["text"])):
+        return beside
     if not sentences:
         sentences = [f"what is asked for cannot be had together for {platform}"]
         hints = [_hint_for_conflict(request, reason["text"])]
@@ -241,6 +249,33 @@ def failure(request: ResolutionRequest, reason: dict[str, Any]) -> ResolutionFai
         hint="; ".join(hints) or "Check the spelling, or add the channel that has it to `channels`",
         output="" if missing or unmatched else reason["text"],
         packages=[row["name"] for row in (*missing, *unmatched)],
+    )
+
+
+# How py-rattler 0.28 says that a package that is kept is in the way.
+_IN_THE_WAY = re.compile(r"─ (?P<name>\S+) \S+ is locked, but another version is required")
+_AT_THE_ROOT = r"(?:^[├└]─ |because of: ){name} .*\bcan(?:not)? be installed"
+
+
+def _beside_kept(request: ResolutionRequest, text: str) -> ResolutionFailed | None:
+    """Say which wishes have no answer beside which of the packages that are kept; None where those are not at fault."""
+    wishes = [
+        spec for spec in request.match_specs if re.search(_AT_THE_ROOT.format(name=re.escape(spec.name)), text, re.M)
+    ] or list(request.match_specs)
+    blamed = set(_IN_THE_WAY.findall(text))
+    if not blamed:
+        return None
+    # The ABI is Python's shadow: it is only worth a word where nothing else is in the way.
+    kept = [package.record for package in request.kept if package.record.name in blamed - {"python_abi"}] or [
+        package.record for package in request.kept if package.record.name in blamed
+    ]
+    beside = " and ".join(f"{record.name} {record.version}" for record in kept)
+    wanted = " and ".join(f"`{wish}`" for wish in wishes)
+    return ResolutionFailed(
+        f"{wanted} cannot be had beside {beside} of the environment that is built upon",
+        hint="Ask for another version, or do not build upon that environment",
+        output=text,
+        packages=[*(wish.name for wish in wishes), *(record.name for record in kept)],
     )
 
 

@@ -93,17 +93,21 @@ def _forget_tokens(payload: Mapping[str, Any]) -> None:
 async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     """Solve one request (see `mfenv.resolve.backends.rattler.payload`).
 
-    The answer is ``{"version", "packages"}``, or ``{"unsolvable"}`` with what is known of the reason.
-    Raises `ResolutionFailed` when a channel cannot be read, `InvalidSpec` when a spec cannot.
+    The answer is ``{"version", "packages"}``, without those that are kept, or ``{"unsolvable"}`` with what is known of
+    the reason. Raises `ResolutionFailed` when a channel cannot be read, `InvalidSpec` when a spec cannot.
     """
     gateway = _gateway(payload)
     channels = [Channel(text) for text in payload["channels"]]
     specs = [_match_spec(wanted) for wanted in payload["specs"]]
     constraints = [_match_spec(wanted) for wanted in payload["constraints"]]
+    kept = {package["record"]["name"]: package for package in payload["kept"]}
+    pinned = [_pinned(package, kept) for package in kept.values()]
     try:
         records = await rattler.solve(
             sources=channels,
-            specs=specs,
+            # A pinned package is the only one of its name, and still is only there if somebody asks for it.
+            specs=[*specs, *map(MatchSpec, kept)],
+            pinned_packages=pinned,
             constraints=constraints,
             exclude_newer=_cutoff(payload["exclude_newer"]),
             gateway=gateway,
@@ -124,7 +128,9 @@ async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     by_name = {record.name.normalized: record for record in records}
     return {
         "version": rattler.__version__,
-        "packages": [_describe(by_name[record.name.normalized]) for record in ordered],
+        "packages": [
+            _describe(by_name[record.name.normalized]) for record in ordered if record.name.normalized not in kept
+        ],
     }
 
 
@@ -146,6 +152,41 @@ def _match_spec(wanted: Mapping[str, str | None]) -> MatchSpec:
         return MatchSpec(text, strict=True)
     except InvalidMatchSpecError as error:
         raise InvalidSpec(f"`{without_credentials(text)}` cannot be read: {error}") from error
+
+
+_LONG_AGO = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def _pinned(package: Mapping[str, Any], kept: Mapping[str, Any]) -> RepoDataRecord:
+    """Return a package that is kept, as far as it concerns others.
+
+    What it has to do with others that are kept, or with the machine, is settled. What it needs and never got is not
+    brought now; if somebody else brings it, it has to fit.
+    """
+    conda = package["record"]
+    others = [text for text in conda.get("depends", ()) if _is_open(text, kept)]
+    record = PackageRecord(
+        name=conda["name"],
+        version=conda["version"],
+        build=BuildString(conda["build"]),
+        build_number=conda["build_number"],
+        subdir=conda["subdir"],
+        noarch=conda["noarch"] if conda.get("noarch") in {"python", "generic"} else None,
+        constrains=[*others, *(text for text in conda.get("constrains", ()) if _is_open(text, kept))],
+        python_site_packages_path=conda.get("python_site_packages_path"),
+    )
+    # No cut-off date is for what is chosen already.
+    record.timestamp = _LONG_AGO
+    return RepoDataRecord(record, package["file_name"], package["url"], conda["channel"])
+
+
+def _is_open(text: str, kept: Mapping[str, Any]) -> bool:
+    """Tell whether a need is of something that is neither kept nor the machine's."""
+    try:
+        name = MatchSpec(text).name
+    except InvalidMatchSpecError:
+        return False
+    return name is not None and not name.normalized.startswith("__") and name.normalized not in kept
 
 
 def _virtual(name: str, version: str, build: str) -> GenericVirtualPackage:
@@ -367,39 +408,6 @@ def _fits(record: RepoDataRecord, beside: Mapping[str, PackageRecord]) -> bool:
     return all(MatchSpec(text).matches(beside[name]) for name, text in needed if name in beside)
 
 
-async def _paths_in(client: Client, package: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str]:
-    members = await _members(client, package, payload, ["info/paths.json", "info/files"])
-    if content := members.get("info/paths.json"):
-        return [str(entry.get("_path", "")) for entry in json.loads(content).get("paths", [])]
-    return (members.get("info/files") or b"").decode(errors="replace").splitlines()
-
-
-async def _members(
-    client: Client,
-    package: Mapping[str, Any],
-    payload: Mapping[str, Any],
-    names: list[str],
-    *,
-    to_see: str = "what it provides",
-) -> Mapping[str, bytes | None]:
-    """Read members of a package: from the file where it is here, else by range requests."""
-    archived = Path(payload["archives"]) / (package["sha256"] or "") / package["file_name"]
-    parts = urlsplit(package["url"])
-    try:
-        if package["sha256"] and archived.exists():
-            archive = await PackageArchive.from_path(archived)
-        elif parts.scheme == "file":
-            archive = await PackageArchive.from_path(unquote(parts.path))
-        else:
-            archive = await PackageArchive.from_url(client, with_credentials(package["url"], payload["secret_urls"]))
-        members: Mapping[str, bytes | None] = await archive.read_files(names)
-        return members
-    except Exception as error:
-        raise ResolutionFailed(
-            f"the package `{package['file_name']}` cannot be looked into, to see {to_see}",
-            hint="Check that its channel can be reached from here, and run again",
-            output=without_secrets(str(error), payload["secret_urls"]),
-        ) from error
 async def records(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     """Tell what conda packages say of themselves (``info/index.json``): rows ``{"index", "record"}`` in install order.
 
@@ -572,3 +580,36 @@ def _locked_pypi(package: PypiLockedPackage) -> Json:
     }
 
 
+async def _paths_in(client: Client, package: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str]:
+    members = await _members(client, package, payload, ["info/paths.json", "info/files"])
+    if content := members.get("info/paths.json"):
+        return [str(entry.get("_path", "")) for entry in json.loads(content).get("paths", [])]
+    return (members.get("info/files") or b"").decode(errors="replace").splitlines()
+
+
+async def _members(
+    client: Client,
+    package: Mapping[str, Any],
+    payload: Mapping[str, Any],
+    names: list[str],
+    *,
+    to_see: str = "what it provides",
+) -> Mapping[str, bytes | None]:
+    """Read members of a package: from the file where it is here, else by range requests."""
+    archived = Path(payload["archives"]) / (package["sha256"] or "") / package["file_name"]
+    parts = urlsplit(package["url"])
+    try:
+        if package["sha256"] and archived.exists():
+            archive = await PackageArchive.from_path(archived)
+        elif parts.scheme == "file":
+            archive = await PackageArchive.from_path(unquote(parts.path))
+        else:
+            archive = await PackageArchive.from_url(client, with_credentials(package["url"], payload["secret_urls"]))
+        members: Mapping[str, bytes | None] = await archive.read_files(names)
+        return members
+    except Exception as error:
+        raise ResolutionFailed(
+            f"the package `{package['file_name']}` cannot be looked into, to see {to_see}",
+            hint="Check that its channel can be reached from here, and run again",
+            output=without_secrets(str(error), payload["secret_urls"]),
+        ) from error
