@@ -28,10 +28,6 @@ class BinaryPolicy:
                 found[flag.name] |= {name for name in flag.value.split(",") if name != ":none:"}
         return cls(no_binary=frozenset(found["no-binary"]), only_binary=frozenset(found["only-binary"]))
 
-    def forbids_building(self, name: str) -> bool:
-        """Tell whether the project called `name` is never built; a name counts for more than ``:all:``."""
-        return name in self.only_binary or (ALL in self.only_binary and name not in self.no_binary)
-
     @property
     def without_builds(self) -> BinaryPolicy | None:
         """The same, with nothing built that does not have to be; None when all of it has to be."""

@@ -149,7 +149,7 @@ class UvResolver:
             stubs = folder.as_uri()
             wanted = [package for package in found if not (package.wheel and package.wheel.url.startswith(f"{stubs}/"))]
             for package in wanted:
-                _refuse_unfit(package, request, hashes)
+                _refuse_without_hash(package, request, hashes)
             return tuple(wanted)
 
     def prefer(self, request: PypiRequest, candidates: Mapping[str, Sequence[str]] | None = None) -> Preferred:
@@ -164,25 +164,24 @@ class UvResolver:
             preferred = "".join(f"{name}=={version}\n" for name, version in versions.items() if version)
             (folder / "out.txt").write_text(preferred)
             arguments = ["-o", "out.txt", "--annotation-style", "line"]
-            policy = BinaryPolicy.of(request.flags).sparing({*versions, *(candidates or ())})
-            arguments += policy.compile_arguments
-            if candidates and any(flag.name == "no-index" for flag in request.flags):
-                # An index would not be looked at. Beside other places, they do not keep other versions out.
-                links = folder / "candidates"
-                links.mkdir()
-                write_candidates(candidates, links)
-                self._compile(request, folder, arguments, links=links)
-            elif candidates:
-                write_index(candidates, folder / "candidates")
+            stubs = candidates or dict.fromkeys(versions, ())
+            arguments += BinaryPolicy.of(request.flags).sparing(stubs).compile_arguments
+            if request.options.exclude_newer:
                 # Stubs have no date of upload.
-                arguments += [text for name in candidates for text in ("--exclude-newer-package", f"{name}=false")]
-                options = replace(request.options, index_strategy=IndexStrategy.FIRST_INDEX)
-                request = replace(request, options=options)
-                self._compile(request, folder, arguments, first=folder / "candidates")
-            else:
+                arguments += [text for name in stubs for text in ("--exclude-newer-package", f"{name}=false")]
+            if not candidates:
                 # Also what no index has counts as there.
                 write_stubs(request.provided, folder)
                 self._compile(request, folder, arguments, links=folder)
+            elif any(flag.name == "no-index" for flag in request.flags):
+                # An index would not be looked at. Beside other places, they do not keep other versions out.
+                write_candidates(candidates, folder)
+                self._compile(request, folder, arguments, links=folder)
+            else:
+                write_index(candidates, folder / "candidates")
+                options = replace(request.options, index_strategy=IndexStrategy.FIRST_INDEX)
+                request = replace(request, options=options)
+                self._compile(request, folder, arguments, first=folder / "candidates")
             return preferred_in((folder / "out.txt").read_text())
 
     def demands(self, failure: ResolutionFailed, request: PypiRequest) -> tuple[Demand, ...]:
@@ -369,20 +368,16 @@ def _refuse_unknown_extras(request: PypiRequest, text: str) -> None:
         )
 
 
-def _refuse_unfit(package: ResolvedPypiPackage, request: PypiRequest, hashes: Mapping[str, Collection[str]]) -> None:
-    """Refuse what has no file with one of its hashes, or what must not be built and has no wheel."""
+def _refuse_without_hash(
+    package: ResolvedPypiPackage, request: PypiRequest, hashes: Mapping[str, Collection[str]]
+) -> None:
+    """Refuse what has no file with one of its hashes."""
     where, name = request.target.platform.value, f"`{package.name}` {package.version}".strip()
     if package.name in hashes and not package.wheel and not package.build:
         raise ResolutionFailed(
             f"no file of {name} for {where} has one of the given hashes",
-            hint="The index serves other files than those that were pinned, or they are for another platform: pin the "
-            "hashes anew, for all platforms, as `uv pip compile --generate-hashes` does",
-            packages=[package.name],
-        )
-    if package.build and BinaryPolicy.of(request.flags).forbids_building(package.name):
-        raise ResolutionFailed(
-            f"{name} has no wheel for {where} that can be used, and `only-binary` says that it must not be built",
-            hint=f"Ask for another version, or for `no-binary={package.name}`",
+            hint="The index serves other files than those that were pinned, or the hashes are those of files for "
+            "another platform: pin the hashes of all files anew, as `uv pip compile --generate-hashes` does",
             packages=[package.name],
         )
 
