@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from mfenv.domain.index import IndexSecret, origin_of
 from mfenv.domain.machine import Machine
 from mfenv.domain.platform import Platform
 from mfenv.domain.request import ResolutionRequest
+from mfenv.domain.resolved import ResolvedPypiPackage
 from mfenv.hydrate import conda
 from mfenv.hydrate.conda import RattlerInstaller
 from mfenv.hydrate.folders import LocalFolders
@@ -28,10 +29,13 @@ from mfenv.hydrate.service import Hydrator
 from mfenv.io.process import SystemProcessRunner
 from mfenv.io.worker import WorkerClient
 from mfenv.resolve.backends import rattler as rattler_backend
-from mfenv.resolve.backends.rattler import RattlerDistributions, RattlerResolver
+from mfenv.resolve.backends.rattler import RattlerDistributions, RattlerRecords, RattlerResolver
 from mfenv.resolve.backends.uv import UvResolver, build_arguments, build_environment, find_uv
 from mfenv.resolve.base import Resolver
+from mfenv.resolve.extend import ExtendingResolver
 from mfenv.resolve.hybrid import HybridResolver
+from mfenv.resolve.lock_files import LockFileReader, select
+from mfenv.resolve.wheel_metadata import requirements_of
 from mfenv.store.backends.local import LocalBlobStore
 from mfenv.store.locks import LockStore
 
@@ -109,20 +113,47 @@ class Wiring:
 
     @cached_property
     def resolver(self) -> Resolver:
-        """The resolver of everything: conda alone, or conda and PyPI together."""
-        conda_resolver = RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self._secret_urls)
-        return HybridResolver(
-            conda=conda_resolver,
-            pypi=UvResolver(
-                self.runner,
-                cache=self.folders.uv_cache,
-                secret_urls=self._secret_urls,
-                find_links=self.settings.find_links,
-                surroundings=self.settings.uv,
-            ),
-            distributions=self.distributions,
-            host=Platform.host(),
+        """The resolver of everything: conda alone, conda and PyPI together, and either upon what is there."""
+        conda = RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self._secret_urls)
+        pypi = UvResolver(
+            self.runner,
+            cache=self.folders.uv_cache,
+            secret_urls=self._secret_urls,
+            find_links=self.settings.find_links,
+            surroundings=self.settings.uv,
         )
+        host, distributions = Platform.host(), self.distributions
+        return ExtendingResolver(
+            inner=HybridResolver(conda=conda, pypi=pypi, distributions=distributions, host=host),
+            conda=conda,
+            pypi=pypi,
+            distributions=distributions,
+            lock_files=self.lock_files,
+            select=select,
+            requires=self._requirements_of,
+            host=host,
+        )
+
+    @cached_property
+    def lock_files(self) -> LockFileReader:
+        """The reader of other tools' lock files."""
+        return LockFileReader(
+            runner=self.runner,
+            uv=find_uv,
+            cache=self.folders.uv_cache,
+            worker=self.worker,
+            records=RattlerRecords(
+                self.worker,
+                cache=str(self.folders.distributions),
+                archives=str(self.folders.archives),
+                secret_urls=self._secret_urls,
+            ),
+        )
+
+    def _requirements_of(self, package: ResolvedPypiPackage) -> Sequence[str]:
+        wheel = package.wheel
+        assert wheel is not None
+        return requirements_of(self._download(wheel.url, wheel.file_name, wheel.sha256))
 
     @cached_property
     def distributions(self) -> RattlerDistributions:

@@ -6,7 +6,7 @@ that is asked for on top can change or drop it; where the two do not go together
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -61,7 +61,7 @@ class Select(Protocol):
         target: Target,
         python: str,
         requires_python: str = "",
-        environments: Sequence[str] = (),
+        environments: Collection[str] = (),
     ) -> tuple[ResolvedPypiPackage, ...]:
         """Return those for CPython `python` on `target`. Raises `LockError` when the file is not for that Python."""
         ...
