@@ -116,7 +116,7 @@ def surroundings(environment: Mapping[str, str]) -> UvSurroundings:
     The user's file comes before the machine's, as uv puts them together: lists add up, of single answers the first
     counts. Files that cannot be read are left to uv, which will say so.
     """
-    kept = _Kept()
+    kept, config = _Kept(), ""
     for path in _files(environment):
         try:
             text = path.read_text(encoding="utf-8")
@@ -128,13 +128,14 @@ def surroundings(environment: Mapping[str, str]) -> UvSurroundings:
             return UvSurroundings(unreadable=path)
         try:
             kept.add(tomllib.loads(text), path.parent)
-        except (ValueError, TypeError, AttributeError, RecursionError):
+            config = kept.text
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
             return UvSurroundings(unreadable=path)
     is_set = {name for name in environment if environment[name]}
     variables = {name: value for name, value in kept.variables.items() if not is_set & {name, name.lower()}}
     if kept.links:
         variables["UV_FIND_LINKS"] = ",".join([*filter(None, [environment.get("UV_FIND_LINKS")]), *kept.links])
-    return UvSurroundings(config=kept.text, variables=variables)
+    return UvSurroundings(config=config, variables=variables)
 
 
 class _Kept:

@@ -38,3 +38,12 @@ def test_a_child_that_is_left_behind_is_not_waited_for(tmp_path: Path) -> None:
     done = SystemProcessRunner().run(command, environment={}, folder=tmp_path, timeout=20)
     assert (done.code, done.output, done.errors, done.timed_out) == (0, "done\n", "told\n", False)
     assert time.monotonic() - began < 10
+
+
+def test_variables_are_put_over_those_there_are_and_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MFENV_KEPT", "kept")
+    monkeypatch.setenv("MFENV_GONE", "there")
+    environment = {"MFENV_GONE": None, "MFENV_NEW": "new"}
+    command = ["sh", "-c", "echo $MFENV_KEPT ${MFENV_GONE-gone} $MFENV_NEW"]
+    done = SystemProcessRunner().run(command, environment=environment, folder=tmp_path, timeout=20)
+    assert done.output == "kept gone new\n"
