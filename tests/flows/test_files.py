@@ -50,10 +50,9 @@ IMPORTS = "from metaflow import Config, Parameter, config_expr, named_env, named
 
 def test_files_and_environments_of_the_same_run(flows: Flows) -> None:
     (flows.folder / "environment.yml").write_text(ENVIRONMENT.format(python="3.11"))
-    text = FLOW.replace("cfg = Config", "cfg = Config")
     # A decorator has no argument for variables.
     (flows.folder / "plain.yml").write_text(ENVIRONMENT.format(python="3.11").split("variables")[0])
-    ran = flows.run(IMPORTS + text.replace('default="environment.yml"', 'default="plain.yml"')).succeeded()
+    ran = flows.run(IMPORTS + FLOW.replace('default="environment.yml"', 'default="plain.yml"')).succeeded()
     start, late, parsed = (ran.fact(step) for step in ("start", "late", "parsed"))
     assert (start["six"], start["colour"]) == ("1.16.0", "10")
     assert (late["prefix"], late["colour"]) == (start["prefix"], "10")
@@ -79,10 +78,7 @@ class Broken(FlowSpec):
     assert ran.code == 1
     assert 'step start, @conda(file="environment.yml")' in ran.stderr.replace("`", "")
     assert "environment.yml:1:10: the key `chanels` is not known" in ran.stderr
-    assert (
-        "environment.yml:3:3: version `c d` is not a version" in ran.stderr.replace("b c d", "c d")
-        or "environment.yml:3:3" in ran.stderr
-    )
+    assert "environment.yml:3:3: " in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

@@ -12,10 +12,10 @@ from mfenv.app.settings import Settings
 
 def read_settings() -> Settings:
     """Return the settings of this process; raise `InvalidSpec` naming the one that cannot be read."""
-    return settings.read(_lookup)
+    return settings.read(value_of)
 
 
-def _lookup(name: str) -> object:
+def value_of(name: str) -> object:
     """Return a setting's value; None when nobody set it.
 
     Metaflow writes every ``CONDA_`` setting that it knows of into the definitions of remote jobs. Those that may hold
@@ -23,6 +23,11 @@ def _lookup(name: str) -> object:
     """
     if hasattr(metaflow_config, name):
         return getattr(metaflow_config, name)
+    return set_by_user(name)
+
+
+def set_by_user(name: str) -> object:
+    """Return what a user set: in the environment, the project's file or the profile; None where nobody did."""
     key = f"METAFLOW_{name}"
     project = metaflow_config_funcs.METAFLOW_LOCAL_CONFIG or {}
     profile = metaflow_config_funcs.METAFLOW_CONFIG or {}

@@ -1,0 +1,77 @@
+"""`metaflow environment ...` (and `metaflow env ...`): what can be done without a flow."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from metaflow._vendor import click
+
+from mfenv.cli.render import spoken
+
+
+@click.group()
+def cli() -> None:
+    """Environments of flows."""
+
+
+@click.group()
+def short() -> None:
+    """Environments of flows, in short."""
+
+
+@cli.group()
+def environment() -> None:
+    """Environments of flows: look after what they are written in."""
+
+
+@environment.command(epilog="Example: metaflow environment migrate flow.py --write")
+@click.argument("flows", nargs=-1, required=True, metavar="FLOW.py...")
+@click.option("--write", is_flag=True, help="Change the files; without it, the changes are only shown.")
+@click.option("--check", is_flag=True, help="End with code 1 when there are changes to make.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def migrate(flows: tuple[str, ...], *, write: bool, check: bool, as_json: bool) -> None:
+    """Rewrite old spellings of decorators to today's.
+
+    Comments and everything else stay as they are. What is not sure is left, and said with its place. Settings that
+    have changed are listed.
+    """
+    from mfenv.app.migrate import migrate_file
+    from mfenv.metaflow.config import set_by_user
+    from mfenv.migrate.settings import changed_settings
+
+    found = []
+    with spoken(as_json=as_json):
+        for flow in flows:
+            found.append(migrate_file(Path(flow), write=write))  # noqa: PERF401  (the first ones are written by then)
+    settings = changed_settings(set_by_user)
+    is_pending = any(one.is_changed for one in found) and not write
+    if as_json:
+        files = [
+            {
+                "file": str(one.path),
+                "changed": one.is_changed,
+                "written": one.is_changed and write,
+                "diff": one.diff,
+                "notes": [{"line": n.line, "column": n.column, "message": n.message} for n in one.notes],
+            }
+            for one in found
+        ]
+        click.echo(json.dumps({"files": files, "settings": settings}, indent=2))
+    else:
+        for one in found:
+            if one.is_changed:
+                click.echo(f"{one.path}: rewritten" if write else one.diff, nl=write)
+            else:
+                click.echo(f"{one.path}: nothing to rewrite")
+            for note in one.notes:
+                click.echo(f"{one.path}:{note.line}:{note.column}: left as it is: {note.message}", err=True)
+        for line in settings:
+            click.echo(f"setting {line}", err=True)
+        if is_pending:
+            click.echo("Nothing was written: add --write to make these changes.", err=True)
+    sys.exit(1 if check and is_pending else 0)
+
+
+short.add_command(environment, "env")
