@@ -125,6 +125,10 @@ class Private:
     def secret(self, password: str | None = None) -> str:
         return self.plain.replace("://", f"://tester:{quote(password or self.canary.text, safe='')}@")
 
+    def links(self) -> str:
+        """A page with links to the files, with the password."""
+        return self.secret().replace("/simple", "/simple/tiny/index.html")
+
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.server.port}"

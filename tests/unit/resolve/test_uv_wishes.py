@@ -454,7 +454,7 @@ def test_a_requirement_comes_from_its_index_alone(of: Of, resolver: UvResolver, 
     assert files(resolver.resolve(of("needy", bound))) == ["needy-1.0-py3-none-any.whl", "tiny-0.5-py3-none-any.whl"]
     with pytest.raises(ResolutionFailed) as caught:
         resolver.resolve(of(requirement("needy", index=simple(other).url)))
-    assert caught.value.message == "there is no package `needy` on the package index"
+    assert caught.value.message == f"there is no package `needy` on the index `{simple(other).url}`"
     assert "you require needy" in caught.value.output
     assert uv_bound.PROJECT not in caught.value.explain()
 

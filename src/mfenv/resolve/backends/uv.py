@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mfenv.domain.channel import without_credentials
 from mfenv.domain.cutoff import parse_cutoff
 from mfenv.domain.flags import ResolverFlag
 from mfenv.domain.index import PackageIndex
@@ -497,7 +498,7 @@ def failure(request: PypiRequest, done: Completed, secret_urls: Mapping[str, str
         kind, message = OutOfReachError, f"a package index answers {refused[0]}"
     elif unknown := sorted(set(_UNKNOWN.findall(text))):
         named = " and ".join(f"`{name}`" for name in unknown)
-        message = f"there is no package {named} on the package index"
+        message = f"there is no package {named} on {_index_of(unknown, request)}"
         blamed = sorted({*blamed, *unknown})
     elif "No solution found" in text:
         message = f"the PyPI packages cannot be had together for {request.target.platform.value}"
@@ -511,7 +512,15 @@ def failure(request: PypiRequest, done: Completed, secret_urls: Mapping[str, str
         kind, message = OutOfReachError, "the package index cannot be used"
     else:
         message = "uv could not resolve the PyPI packages"
-    return kind(message, hint=_hint(text), output=_causes(text), packages=blamed)
+    return kind(message, hint=_hint(text, request), output=_causes(text), packages=blamed)
+
+
+def _index_of(names: Sequence[str], request: PypiRequest) -> str:
+    """Name the index that projects must come from, when it is the same one."""
+    bound = {wanted.name: without_credentials(wanted.index) for wanted in request.requirements if wanted.index}
+    indexes = {bound.get(name.lower()) for name in names}
+    (index,) = indexes if len(indexes) == 1 else (None,)
+    return f"the index `{index}`" if index else "the package index"
 
 
 # The words of uv 0.13 for what comes over the network; it ends with 2 then, but so it does for what it cannot read.
@@ -543,7 +552,7 @@ _OURS = {
 _OURS_BY_PACKAGE = re.compile(r" \(i\.e\., with `--no-(?:binary|build)-package [^`]*`\)")
 
 
-def _hint(text: str) -> str:
+def _hint(text: str, request: PypiRequest) -> str:
     if _REFUSED.search(text):
         return "Check the credentials for that index: in its URL, in netrc, or in a keyring"
     hints = [line.removeprefix("hint:").strip() for line in text.splitlines() if line.startswith("hint:")]
@@ -552,7 +561,11 @@ def _hint(text: str) -> str:
         for option, setting in _OURS.items():
             text = text.replace(option, setting)
         return _OURS_BY_PACKAGE.sub("", text)
-    if _UNKNOWN.search(text):
+    unknown = {name.lower() for name in _UNKNOWN.findall(text)}
+    if any(wanted.index and wanted.name in unknown for wanted in request.requirements):
+        # uv does not tell when an index that only some come from lets nobody in.
+        return "Check the spelling, and your credentials for that index: it may not show what is not for everybody"
+    if unknown:
         return "Check the spelling, add the index that has it to `extra_indices`, or ask for it with @conda"
     if "does not satisfy Python" in text:
         return "Ask for another Python with `python=`, or loosen one of the versions named above"
