@@ -225,7 +225,10 @@ class ExtendingResolver:
         ]
         if not requirements:
             return answer
-        found = self._pypi(asked, base, answer, requirements, provided)
+        try:
+            found = self._pypi(asked, base, answer, requirements, provided)
+        except ForeignBuildError as error:
+            raise with_conda(error, lambda specs: self.distributions.versions(asked, specs, conda.packages)) from error
         return replace(answer, pypi=(*wheels, *found), resolver=f"{answer.resolver}, {self.pypi.name}")
 
     def _pypi(
@@ -244,24 +247,25 @@ class ExtendingResolver:
         may_build = asked.target.platform is self.host
         query = pypi_request(request, answer, (*provided, *of_wheels), may_build=may_build)
         try:
-            found = self._with_extras(query, base, answer)
-        except ForeignBuildError as error:
-            raise with_conda(error, lambda specs: self.distributions.versions(asked, specs, answer.packages)) from error
-        except OutOfReachError:
+            return self._asked(query, base)
+        except UnknownExtrasError as unknown:
+            projects = unknown.packages
+        return self._asked(self._knowing_extras(query, projects, base, answer), base)
+
+    def _asked(self, query: PypiRequest, base: _Base) -> tuple[ResolvedPypiPackage, ...]:
+        try:
+            found = self.pypi.resolve(query)
+        except (ForeignBuildError, OutOfReachError, UnknownExtrasError):
             raise
         except ResolutionFailed as failure:
             raise self._explained(query, base, failure) from failure
         _refuse_seconds(found, query)
         return found
 
-    def _with_extras(
-        self, query: PypiRequest, base: _Base, answer: ResolvedEnvironment
-    ) -> tuple[ResolvedPypiPackage, ...]:
-        """Resolve; where somebody needs extras of what is there, look up what those need."""
-        try:
-            return self.pypi.resolve(query)
-        except UnknownExtrasError as unknown:
-            projects = unknown.packages
+    def _knowing_extras(
+        self, query: PypiRequest, projects: Sequence[str], base: _Base, answer: ResolvedEnvironment
+    ) -> PypiRequest:
+        """Return the query with what the extras need of those `projects`, which are there."""
         wheels = {wheel.name: wheel for wheel in answer.pypi if wheel.name in projects}
         of_conda = [project for project in projects if project not in wheels]
         provided = query.provided
@@ -271,7 +275,7 @@ class ExtendingResolver:
         provided = tuple(
             replace(found, extra_requirements=needs[found.name]) if found.name in needs else found for found in provided
         )
-        return self.pypi.resolve(replace(query, provided=provided))
+        return replace(query, provided=provided)
 
     def _requirements_of(self, package: ResolvedPypiPackage, base: _Base) -> tuple[str, ...]:
         if package.wheel is None:
