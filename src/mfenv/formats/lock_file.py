@@ -73,8 +73,8 @@ def credentials(text: str) -> tuple[tuple[ChannelCredentials, ...], tuple[IndexS
     for url in dict.fromkeys(found.rstrip(",;)]}") for found in _URL.findall(text)):
         secret = re.split(r"[#?]", url, maxsplit=1)[0]
         plain = without_credentials(secret)
-        # A host's capital letters are no credentials.
-        if plain.lower() == secret.lower():
+        # A host's capital letters are no credentials, nor are the variables that conda-lock writes in place of some.
+        if plain.lower() == secret.lower() or "$" in secret:
             continue
         channel, subdir = place_of(secret)
         if subdir or "/t/" in secret:

@@ -64,7 +64,7 @@ def url_of(address: str, *, folder: Path, where: str) -> str:
         if "://" not in address and parts.scheme != "file":
             return file_url(address, folder)
         # Asking for the port checks it.
-        if parts.scheme in _SCHEMES and parts.path and (parts.netloc or parts.scheme == "file") and parts.port != 0:
+        if parts.scheme in _SCHEMES and parts.path and (parts.hostname or parts.scheme == "file") and parts.port != 0:
             return without_credentials(address)
     except ValueError:
         pass
@@ -136,7 +136,7 @@ def repository(url: str, commit: str, *, where: str, subdirectory: str | None = 
     address = without_user_info(url.removeprefix("git+"))
     try:
         parts = urlsplit(address)
-        known = parts.scheme in _REPOSITORIES and bool(parts.netloc or parts.scheme == "file") and parts.port != 0
+        known = parts.scheme in _REPOSITORIES and bool(parts.hostname or parts.scheme == "file") and parts.port != 0
         address.encode()
     except ValueError:
         known = False

@@ -43,7 +43,7 @@ from rattler.repo_data import PackageRecord
 
 from mfenv.domain.channel import without_credentials
 from mfenv.domain.cutoff import parse_cutoff
-from mfenv.domain.digest import Json
+from mfenv.domain.digest import Json, identity
 from mfenv.errors import EnvironmentsError, InvalidSpec, LockError, ResolutionFailed
 from mfenv.formats.fields import Fields
 from mfenv.formats.lock_json import load_record
@@ -435,13 +435,15 @@ def _file_name(payload: Mapping[str, Any], index: int) -> str:
 
 
 async def _index_json(client: Client, package: Mapping[str, Any], payload: Mapping[str, Any]) -> bytes:
-    kept = Path(payload["cache"]) / f"{package['sha256']}.index.json" if package["sha256"] else None
+    # By the address as well: whether a file has the sha256 that a lock file says is only known when all of it is here.
+    key = identity("mfenv/index-json/1", [package["sha256"], package["url"]])
+    kept = Path(payload["cache"]) / f"{key}.index.json" if package["sha256"] else None
     if kept and kept.exists():
         with contextlib.suppress(OSError):
             return kept.read_bytes()
     members = await _members(client, package, payload, ["info/index.json"], to_see="what it needs")
     content = members.get("info/index.json") or b""
-    if kept:
+    if kept and content:
         write_atomically(kept, content)
     return content
 
