@@ -1,4 +1,5 @@
-"""Write docs/reference from the code: settings from `Settings`, decorators from their docstrings.
+"""Write docs/reference from the code: settings from `Settings`, decorators from their docstrings, commands from
+click.
 
 python scripts/write_reference.py            write the pages
 python scripts/write_reference.py --check    only tell whether they are current, by the exit code
@@ -125,6 +126,28 @@ def decorator_section(name: str, level: str, docstring: str) -> str:
     return "\n".join(rows) + "\n"
 
 
+COMMANDS_HEAD = """
+# Command line
+
+`metaflow environment` can be written `metaflow env`. Errors end a command with a code for their kind: 2 for what cannot
+be read, 3 for what cannot be resolved, 4 for locks, 5 for stores, 6 for environments that cannot be made, 7 for missing
+tools. With `--json` they are printed as one document with `kind`, `message`, `hint`, `output` and `exit_code`.
+"""
+
+
+def commands_page() -> str:
+    """Return the page on commands, from their help."""
+    from metaflow._vendor import click
+
+    from mfenv.cli.commands import environment
+
+    parts = [NOTE + COMMANDS_HEAD]
+    for name, command in sorted(environment.commands.items()):
+        context = click.Context(command, info_name=f"metaflow environment {name}", max_content_width=100)
+        parts.append(f"## `metaflow environment {name}`\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
 def _plain(text: str) -> str:
     return re.sub(r" \(``CONDA_[^)]*\)", "", text).replace("``", "`")
 
@@ -134,7 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args(arguments).check
-    pages = {FOLDER / "settings.md": settings_page(), FOLDER / "decorators.md": decorators_page()}
+    pages = {
+        FOLDER / "settings.md": settings_page(),
+        FOLDER / "decorators.md": decorators_page(),
+        FOLDER / "command-line.md": commands_page(),
+    }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         sys.stdout.write(f"{path.relative_to(ROOT)} {'is stale: run `make docs`' if check else 'written'}\n")
