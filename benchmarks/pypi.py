@@ -26,7 +26,7 @@ from mfenv.domain.spec import SpecLayer, complete
 from mfenv.io.files import remove_tree
 from mfenv.metaflow.needs import metaflow_needs
 from mfenv.resolve.backends.uv import compile_arguments, find_uv
-from mfenv.resolve.hybrid import _pypi_request
+from mfenv.resolve.hybrid import pypi_request
 from mfenv.testing.channel import built_channel
 
 ROOTS = ("jupyterlab", "requests", "flask", "pandas", "boto3")
@@ -51,7 +51,7 @@ def request(wiring: Wiring, pypi: dict[str, str], conda: tuple[str, ...] = ()) -
 def uv_alone(wiring: Wiring, asked: ResolutionRequest) -> Took:
     """Have uv resolve the same requirements with the same cache, without conda's word."""
     answer = wiring.resolver.conda.resolve(asked)  # type: ignore[attr-defined]
-    arguments = compile_arguments(_pypi_request(asked, answer, (), may_build=True))
+    arguments = compile_arguments(pypi_request(asked, answer, (), may_build=True))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "requirements.in").write_text("".join(f"{wanted}\n" for wanted in asked.spec.pypi))
