@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from mfenv.formats.package_file import shown as safe
 from mfenv.formats.pylock_toml import WheelChoice
 from mfenv.io.files import sha256_of
 from mfenv.io.process import ProcessRunner
+from mfenv.io.uv_surroundings import hidden_variables
 from mfenv.io.worker import Calls
 from mfenv.resolve.backends.rattler import RattlerRecords
 from mfenv.resolve.backends.uv import wheel_tags
@@ -86,7 +88,9 @@ class LockFileReader:
                 hint="Name the `uv.lock` in the project's own folder",
             )
         command = [self.uv(), *uv_lock.export_arguments(groups=lock_file.groups, extras=lock_file.extras)]
-        environment = {"UV_CACHE_DIR": str(self.cache), "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "COLUMNS": "10000"}
+        own = {"UV_CACHE_DIR": str(self.cache), "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "COLUMNS": "10000"}
+        # What the user has set for uv elsewhere, groups among it, must not change what is in the file.
+        environment = {**hidden_variables(os.environ), **own}
         done = self.runner.run(command, environment=environment, folder=folder, timeout=_TIME_LIMIT)
         if done.timed_out:
             raise LockError(f"{lock_file}: uv did not print this lock within {_TIME_LIMIT:.0f} seconds")

@@ -30,8 +30,10 @@ def names(found: LockFileContent) -> list[str]:
     return [package.file_name.rsplit("-", 2)[0] for package in found.conda if isinstance(package, Artifact)]
 
 
-ALWAYS = """bzip2 ca-certificates itsdangerous libffi libgcc libgomp liblzma libsqlite libstdcxx libuuid libxcrypt libzlib
-ncurses openssl python python_abi readline tk tzdata""".split()
+ALWAYS = [
+    *("bzip2", "ca-certificates", "itsdangerous", "libffi", "libgcc", "libgomp", "liblzma", "libsqlite", "libstdcxx"),
+    *("libuuid", "libxcrypt", "libzlib", "ncurses", "openssl", "python", "python_abi", "readline", "tk", "tzdata"),
+]
 
 
 def test_reads_what_conda_lock_writes() -> None:
@@ -58,15 +60,20 @@ def test_reads_what_conda_lock_writes() -> None:
         sha256="8d436dcc79d56cbd669f33446e3e9d6a64dc977d153ed82053ff6d8064ae23a8",
     )
     # conda-lock writes no sha256 where the channel had none.
-    assert Artifact(
-        file_name="tzdata-2025b-0.conda",
-        url=f"{PLACE}/noarch/tzdata-2025b-0.conda",
-        md5="af01404f7b694bf355647bd6341d0b6b",
-    ) in found.conda
+    assert (
+        Artifact(
+            file_name="tzdata-2025b-0.conda",
+            url=f"{PLACE}/noarch/tzdata-2025b-0.conda",
+            md5="af01404f7b694bf355647bd6341d0b6b",
+        )
+        in found.conda
+    )
 
 
 def test_each_platform_has_its_own_packages() -> None:
-    subdirs = {package.url.split("/")[-2] for package in read(SAVED, Platform.OSX_ARM64).conda if isinstance(package, Artifact)}
+    subdirs = {
+        package.url.split("/")[-2] for package in read(SAVED, Platform.OSX_ARM64).conda if isinstance(package, Artifact)
+    }
     assert subdirs == {"noarch", "osx-arm64"}
 
 
@@ -130,7 +137,12 @@ def document(*rows: str, head: str = "version: 1\nmetadata: {platforms: [linux-6
 
 def test_versions_and_digests_stay_texts() -> None:
     digits = "1" * 32
-    found = read(document(row(hash=f"{{md5: {digits}, sha256: null}}"), row(manager="pip", version="1.10", url="a-1.10.zip", hash="{}")))
+    found = read(
+        document(
+            row(hash=f"{{md5: {digits}, sha256: null}}"),
+            row(manager="pip", version="1.10", url="a-1.10.zip", hash="{}"),
+        )
+    )
     assert found.conda == (Artifact(file_name="a-1-0.conda", url=f"{PLACE}/linux-64/a-1-0.conda", md5=digits),)
     assert found.pypi[0].version == "1.10"
 
@@ -160,12 +172,18 @@ def test_wheels_are_where_the_file_says(url: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        (f"git+https://me:canary@h.example.org/a.git@{'c' * 40}", BuildSource(url="git+https://h.example.org/a.git", commit="c" * 40)),
+        (
+            f"git+https://me:canary@h.example.org/a.git@{'c' * 40}",
+            BuildSource(url="git+https://h.example.org/a.git", commit="c" * 40),
+        ),
         (
             f"git+ssh://git@h.example.org/a.git@{'c' * 40}#subdirectory=in",
             BuildSource(url="git+ssh://git@h.example.org/a.git", commit="c" * 40, subdirectory="in"),
         ),
-        (f"git+https://h.example.org/a.git?rev=main#{'c' * 40}", BuildSource(url="git+https://h.example.org/a.git", commit="c" * 40)),
+        (
+            f"git+https://h.example.org/a.git?rev=main#{'c' * 40}",
+            BuildSource(url="git+https://h.example.org/a.git", commit="c" * 40),
+        ),
         ("../beside", BuildSource(url="file:///srv/beside")),
     ],
 )
@@ -198,12 +216,30 @@ def test_what_has_no_wheel_is_built_from_its_source(url: str, expected: BuildSou
         (document(row(), row(hash=f"{{md5: {'b' * 32}}}")), "conda-lock.yml:5:3: `a` is there twice for linux-64"),
         (document(row(hash="{md5: x}")), "conda-lock.yml:4:3: `x` is not a md5"),
         (document(row(url="https://h/linux-64/a.zip")), "conda-lock.yml:4:3: `a.zip` is not a conda package"),
-        (document(row(url="https://h/linux-64/..%2F..%2Fa.conda")), "conda-lock.yml:4:3: `../../a.conda` is not the name of a package file"),
-        (document(row(url=f"{PLACE}/osx-64/a-1-0.conda")), "conda-lock.yml:4:3: `a-1-0.conda` is for osx-64, and the step runs on linux-64"),
-        (document(row(manager="pip", name="../a", url="x.zip")), "conda-lock.yml:4:3: `../a` is not the name of a project"),
-        (document(row(manager="pip", url="https://me:canary@h/a")), "conda-lock.yml:4:3: `https://h/a` is neither a wheel"),
-        (document(row(manager="pip", url="git+https://h/a@main")), "conda-lock.yml:4:3: `main` is not a commit in full"),
-        (document(head="version: 1\nmetadata: {platforms: [linux-64], channels: [{url: 'x y'}]}\npackage: []"), "conda-lock.yml:2:46: `x y` is neither a channel name"),
+        (
+            document(row(url="https://h/linux-64/..%2F..%2Fa.conda")),
+            "conda-lock.yml:4:3: `../../a.conda` is not the name of a package file",
+        ),
+        (
+            document(row(url=f"{PLACE}/osx-64/a-1-0.conda")),
+            "conda-lock.yml:4:3: `a-1-0.conda` is for osx-64, and the step runs on linux-64",
+        ),
+        (
+            document(row(manager="pip", name="../a", url="x.zip")),
+            "conda-lock.yml:4:3: `../a` is not the name of a project",
+        ),
+        (
+            document(row(manager="pip", url="https://me:canary@h/a")),
+            "conda-lock.yml:4:3: `https://h/a` is neither a wheel",
+        ),
+        (
+            document(row(manager="pip", url="git+https://h/a@main")),
+            "conda-lock.yml:4:3: `main` is not a commit in full",
+        ),
+        (
+            document(head="version: 1\nmetadata: {platforms: [linux-64], channels: [{url: 'x y'}]}\npackage: []"),
+            "conda-lock.yml:2:46: `x y` is neither a channel name",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_line(text: str, message: str) -> None:
@@ -219,7 +255,7 @@ def test_a_small_file_cannot_become_a_huge_one() -> None:
     for before, name in zip("abcdefghijkl", "bcdefghijklm", strict=True):
         bomb += f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
     for text in (bomb, bomb.replace("[", "{<<: [").replace("]", "]}")):
-        with pytest.raises(LockError, match="^conda-lock.yml:"):
+        with pytest.raises(LockError, match=r"^conda-lock\.yml:"):
             read(text)
 
 
@@ -235,13 +271,19 @@ HEAD = "\n".join(SAVED.splitlines()[15:60])
 def test_a_damaged_file_is_read_or_refused(data: st.DataObject) -> None:
     begin = data.draw(st.integers(0, len(HEAD)))
     end = data.draw(st.integers(begin, min(begin + 100, len(HEAD))))
-    put = data.draw(st.one_of(st.text(max_size=20), st.sampled_from(["&a ", "*a", "!!python/object:os.system ", "- ", "0x", "~", "? "])))
+    put = data.draw(
+        st.one_of(
+            st.text(max_size=20), st.sampled_from(["&a ", "*a", "!!python/object:os.system ", "- ", "0x", "~", "? "])
+        )
+    )
     _read_or_refused(HEAD[:begin] + put + HEAD[end:])
 
 
 def _read_or_refused(text: str) -> None:
+    refusal = ""
     try:
         read(text)
     except LockError as error:
-        assert error.message.startswith("conda-lock.yml")
-        assert len(error.message) < 1000
+        refusal = error.message
+    assert not refusal or refusal.startswith("conda-lock.yml")
+    assert len(refusal) < 1000

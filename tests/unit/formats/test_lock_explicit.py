@@ -30,10 +30,22 @@ def read(text: str, platform: Platform = Platform.LINUX_64) -> LockFileContent:
 def test_every_spelling_of_an_address_and_a_digest_is_read() -> None:
     assert read(BY_HAND) == LockFileContent(
         conda=(
-            Artifact(file_name="tzdata-2025b-0.conda", url=f"{PLACE}/noarch/tzdata-2025b-0.conda", md5="af01404f7b694bf355647bd6341d0b6b"),
-            Artifact(file_name="bzip2-1.0.8-h6cf85bf_0.conda", url=f"{PLACE}/linux-64/bzip2-1.0.8-h6cf85bf_0.conda", sha256=SHA),
+            Artifact(
+                file_name="tzdata-2025b-0.conda",
+                url=f"{PLACE}/noarch/tzdata-2025b-0.conda",
+                md5="af01404f7b694bf355647bd6341d0b6b",
+            ),
+            Artifact(
+                file_name="bzip2-1.0.8-h6cf85bf_0.conda",
+                url=f"{PLACE}/linux-64/bzip2-1.0.8-h6cf85bf_0.conda",
+                sha256=SHA,
+            ),
             Artifact(file_name="libffi-3.4.4-h0668c23_0.conda", url=f"{PLACE}/linux-64/libffi-3.4.4-h0668c23_0.conda"),
-            Artifact(file_name="own-1.0-0.tar.bz2", url="https://private.example.org/team/linux-64/own-1.0-0.tar.bz2", md5=MD5),
+            Artifact(
+                file_name="own-1.0-0.tar.bz2",
+                url="https://private.example.org/team/linux-64/own-1.0-0.tar.bz2",
+                md5=MD5,
+            ),
             Artifact(file_name="local-1.0-0.conda", url="file:///srv/channel/noarch/local-1.0-0.conda", md5=MD5),
             Artifact(file_name="beside-1.0-0.conda", url="file:///srv/project/packages/beside-1.0-0.conda", md5=MD5),
         ),
@@ -88,7 +100,10 @@ def test_a_digest_is_read_however_it_is_written(line: str, digests: dict[str, st
             f"# pip a-b @ git+https://h.example.org/a@{'c' * 40}#subdirectory=in",
             BuildSource(url="git+https://h.example.org/a", commit="c" * 40, subdirectory="in"),
         ),
-        (f"# pip a-b[x] @ git+https://h.example.org/a?rev=main#{'c' * 40}", BuildSource(url="git+https://h.example.org/a", commit="c" * 40)),
+        (
+            f"# pip a-b[x] @ git+https://h.example.org/a?rev=main#{'c' * 40}",
+            BuildSource(url="git+https://h.example.org/a", commit="c" * 40),
+        ),
     ],
 )
 def test_pypi_sources_in_comments_are_read(comment: str, expected: BuildSource) -> None:
@@ -140,8 +155,10 @@ def test_a_damaged_file_is_read_or_refused(data: st.DataObject) -> None:
 
 
 def _read_or_refused(text: str) -> None:
+    refusal = ""
     try:
         read(text)
     except LockError as error:
-        assert error.message.startswith("list.txt:")
-        assert len(error.message) < 1000
+        refusal = error.message
+    assert not refusal or refusal.startswith("list.txt:")
+    assert len(refusal) < 1000

@@ -79,7 +79,21 @@ def test_what_cannot_be_read_is_refused(marker: str) -> None:
 
 
 _WORDS = st.sampled_from(
-    ["extras", "dependency_groups", "'a'", '"b', " in ", " not in ", " and ", " or ", "(", ")", "python_version", "==", "~="]
+    [
+        "extras",
+        "dependency_groups",
+        "'a'",
+        '"b',
+        " in ",
+        " not in ",
+        " and ",
+        " or ",
+        "(",
+        ")",
+        "python_version",
+        "==",
+        "~=",
+    ]
 )
 
 

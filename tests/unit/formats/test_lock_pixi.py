@@ -59,7 +59,9 @@ def answer(**changes: Any) -> dict[str, Any]:
     }
 
 
-def content(found: dict[str, Any], *, environment: str = "default", platform: Platform = Platform.LINUX_64) -> LockFileContent:
+def content(
+    found: dict[str, Any], *, environment: str = "default", platform: Platform = Platform.LINUX_64
+) -> LockFileContent:
     return pixi_lock.content(
         found, shown="pixi.lock", folder=Path("/srv/project"), platform=platform, environment=environment
     )
@@ -136,7 +138,9 @@ def test_an_answer_becomes_values_without_credentials() -> None:
         ),
     ],
 )
-def test_what_cannot_be_had_is_refused(found: dict[str, Any], wishes: dict[str, Any], message: str, hint: str | None) -> None:
+def test_what_cannot_be_had_is_refused(
+    found: dict[str, Any], wishes: dict[str, Any], message: str, hint: str | None
+) -> None:
     with pytest.raises(LockError) as caught:
         content(found, **wishes)
     assert (caught.value.message, caught.value.hint) == (message, hint)
