@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -11,6 +11,8 @@ from mfenv.domain.base import LockFile, LockFileKind
 from mfenv.domain.platform import Platform
 from mfenv.domain.spec import SpecLayer
 from mfenv.errors import InvalidSpec
+from mfenv.formats.lock_file import content_digest, credentials, kind_of
+from mfenv.formats.toml_text import parse
 from mfenv.formats.written import Written
 
 
@@ -69,13 +71,13 @@ def read_file(wish: FileWish, platform: Platform) -> Written:
                 optional=wish.optional_dependencies,
             )
         case LockFileKind():
-            return Written(layer=SpecLayer(base=_lock_file(wish, kind, text)))
+            channels, indexes = credentials(text)
+            layer = SpecLayer(base=_lock_file(wish, kind, text))
+            return Written(layer=layer, channel_credentials=channels, index_secrets=indexes)
 
 
 def recognise(name: str, text: str, *, shown: str) -> RequirementsKind | LockFileKind:
     """Tell which kind of file one is, by its name and content. Raises `InvalidSpec` naming those there are."""
-    from mfenv.formats.lock_file import kind_of
-
     if lock := kind_of(name, text):
         return lock
     lowered = name.lower()
@@ -118,12 +120,36 @@ def _check_choices(wish: FileWish, kind: RequirementsKind | LockFileKind) -> Non
 
 
 def _lock_file(wish: FileWish, kind: LockFileKind, text: str) -> LockFile:
-    # Line ends are no part of what it says: git may change them between two machines.
-    content = "\n".join(text.splitlines()).encode()
     return LockFile(
         kind=kind,
-        digest=hashlib.sha256(content).hexdigest(),
+        digest=content_digest(text),
         groups=tuple(sorted(wish.groups)),
         extras=tuple(sorted(wish.optional_dependencies)),
         path=wish.path.absolute(),
     )
+
+
+def local_projects(lock_file: LockFile) -> dict[str, Path]:
+    """Return the folders that a lock file takes packages from, by project; what is in them is no part of the file.
+
+    Read from the file's own text, since that is needed to tell whether anything changed. Raises `InvalidSpec` when the
+    file is not there any more.
+    """
+    wish = FileWish(path=lock_file.path, shown=lock_file.path.name)
+    folder = lock_file.path.parent
+    if lock_file.kind not in {LockFileKind.UV, LockFileKind.PYLOCK}:
+        return {}
+    document = parse(_text(wish), shown=wish.shown)
+    rows = document.get("package" if lock_file.kind is LockFileKind.UV else "packages")
+    found = {}
+    for row in rows if isinstance(rows, list) else ():
+        source = (
+            row.get("source" if lock_file.kind is LockFileKind.UV else "directory") if isinstance(row, dict) else None
+        )
+        if isinstance(source, dict) and (path := next((source[k] for k in _FOLDERS if k in source), None)):
+            found[str(row.get("name"))] = Path(os.path.normpath(folder / str(path)))
+    return {name: path for name, path in found.items() if path.is_dir()}
+
+
+_FOLDERS = ("editable", "directory", "path")
+"""How a folder that is built and installed is called, in uv's locks and in those of PEP 751."""

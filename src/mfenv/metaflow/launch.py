@@ -19,13 +19,13 @@ from metaflow.packaging_sys import ContentType
 from metaflow.plugins.datastores.local_storage import LocalStorage
 from metaflow.util import get_username
 
-from mfenv.app.files import read_file
+from mfenv.app.files import local_projects, read_file
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.settings import Settings
 from mfenv.app.wiring import Wiring
 from mfenv.build.wheels import digest_of_folder
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
-from mfenv.domain.base import NamedBase, PathspecBase
+from mfenv.domain.base import LockFile, NamedBase, PathspecBase
 from mfenv.domain.digest import LockId
 from mfenv.domain.gpu import cpu_only
 from mfenv.domain.locked import LockedEnvironment
@@ -41,6 +41,7 @@ from mfenv.domain.reference import (
     variables_in,
 )
 from mfenv.domain.request import ResolutionRequest
+from mfenv.domain.requirement import Requirement
 from mfenv.domain.spec import (
     EnvironmentSpec,
     Place,
@@ -61,6 +62,7 @@ from mfenv.metaflow.enter import ENVIRONMENT_ID
 from mfenv.metaflow.known import KnownEnvironments
 from mfenv.metaflow.needs import metaflow_needs
 from mfenv.metaflow.requirements import Reader, Reading, forget_credentials, wants_gpu
+from mfenv.resolve.satisfies import satisfies
 
 METADATA_FILE = "conda_v2.cnd"
 _REMOTE = frozenset({"batch", "kubernetes"})
@@ -215,6 +217,10 @@ class Launch:
     ) -> dict[ResolutionRequest, LockedEnvironment]:
         locker = wiring.locker(get_username() or "unknown")
         known = {} if self._force else locker.known(requests.values())
+        for asked in requests.values():
+            if isinstance(base := asked.spec.base, LockedEnvironment) and satisfies(base, asked.spec) is None:
+                # A named environment that has all that is asked for is what the step runs in.
+                known[asked] = base
         missing = [request for request in dict.fromkeys(requests.values()) if request not in known]
         if not missing:
             return known
@@ -415,27 +421,30 @@ def _refuse_what_is_off(step: str, layer: SpecLayer, settings: Settings) -> None
 
 def _local_content(layer: SpecLayer) -> dict[str, str]:
     """Return the digest of each local folder or archive that a package comes from, by project."""
-    places = {
-        # One project may come from two folders, under two markers.
-        f"{requirement.name};{requirement.marker}".rstrip(";"): (
-            requirement,
-            Path(unquote(urlsplit(requirement.url).path)),
-        )
-        for requirement in layer.pypi
-        if requirement.is_local
-    }
-    digests = {}
     written = dict(layer.places)
-    for name, (requirement, path) in places.items():
+    paths = [
+        # One project may come from two folders, under two markers.
+        (f"{wanted.name};{wanted.marker}".rstrip(";"), written.get(wanted.name), _path_of(wanted))
+        for wanted in layer.pypi
+        if wanted.is_local
+    ]
+    if isinstance(layer.base, LockFile):
+        paths += [(name, written.get("base"), path) for name, path in local_projects(layer.base).items()]
+    digests = {}
+    for key, place, path in paths:
         try:
-            digests[name] = digest_of_folder(path) if requirement.is_local_folder else sha256_of(path)
+            digests[key] = sha256_of(path) if path.is_file() else digest_of_folder(path)
         except (HydrationFailed, OSError) as error:
             reason = error.message if isinstance(error, HydrationFailed) else f"`{path}`: {error.strerror or error}"
             raise InvalidSpec(
-                f"{written[requirement.name]}: {reason}",
+                f"{place}: {reason}",
                 hint="A relative path begins with `./` or `../` and is taken from the folder of the flow's file",
             ) from error
     return digests
+
+
+def _path_of(wanted: Requirement) -> Path:
+    return Path(unquote(urlsplit(wanted.url).path))
 
 
 def _explained(

@@ -28,7 +28,8 @@ def project_file(bound: Sequence[Requirement]) -> str:
         f"dependencies = {toml(dependencies)}",
     ]
     for url, name in names.items():
-        lines += ["[[tool.uv.index]]", f"name = {toml(name)}", f"url = {toml(without_credentials(url))}", "explicit = true"]
+        plain = without_credentials(url)
+        lines += ["[[tool.uv.index]]", f"name = {toml(name)}", f"url = {toml(plain)}", "explicit = true"]
     lines += ["[tool.uv.sources]"]
     sources: dict[str, list[dict[str, str]]] = {}
     for wanted in bound:
