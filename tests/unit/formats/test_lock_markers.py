@@ -69,7 +69,16 @@ def test_what_depends_on_group_and_python_is_left_for_the_python() -> None:
 
 @pytest.mark.parametrize(
     "marker",
-    ["x", "'a' == 'b' ==", "extras == 'a'", "extras in 'a'", "nonsense < '3'", "'a' in 'b' in extras", "(" * 5000],
+    [
+        "x",
+        "'a' == 'b' ==",
+        "extras == 'a'",
+        "extras in 'a'",
+        "nonsense < '3'",
+        "'a' in 'b'",
+        "'a' in 'b' in extras",
+        "(" * 5000,
+    ],
 )
 def test_what_cannot_be_read_is_refused(marker: str) -> None:
     with pytest.raises(LockError) as caught:
