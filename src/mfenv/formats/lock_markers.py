@@ -55,6 +55,6 @@ def holds_for(marker: str, *, target: Target, python: str, where: str) -> bool:
     """Tell whether a marker (PEP 508) holds for CPython `python` on `target`. Raises `LockError` naming `where`."""
     try:
         return bool(applies(marker, target=target, pythons=[python]))
-    # What can be wrong with a marker are all `ValueError`s, but for one nested too deep.
-    except (ValueError, RecursionError) as error:
+    # A name that no marker has is a `ValueError` or a `KeyError`, by the version of the library.
+    except (ValueError, KeyError, RecursionError) as error:
         raise LockError(f"{where}: `{shown(marker)}` is not a marker") from error
