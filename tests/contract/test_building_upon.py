@@ -235,6 +235,21 @@ def test_versions_are_in_the_solvers_order(first: str, second: str) -> None:
     assert (mine[0] < mine[1], mine[0] == mine[1]) == (theirs[0] < theirs[1], theirs[0] == theirs[1])
 
 
+@pytest.mark.parametrize(
+    ("constraint", "version"),
+    [
+        ("0+0.*", "0_"),
+        ("1+a.*", "1.5+a"),
+        ("1.0+a.*", "1.5+a"),
+        ("1.2+0.*", "1.2rc"),
+        ("1.0.*", "1rc1"),
+        ("~=1+a", "1+b"),
+    ],
+)
+def test_close_cases_of_constraints_are_the_solvers(constraint: str, version: str) -> None:
+    assert admits(constraint, version) is RattlerSpec(f"x {constraint}", strict=True).matches(_record(version))
+
+
 @settings(max_examples=500)
 @given(
     st.sampled_from(("==", "!=", ">=", "<=", ">", "<", "~=", "=", "!=*")), version_texts(), version_texts(), st.data()

@@ -55,10 +55,11 @@ class CondaVersion:
         return cls((epoch, *_segments(found["main"])), _segments(found["local"] or ""))
 
     def starts_with(self, prefix: CondaVersion) -> bool:
-        """Tell whether ``prefix.*`` takes this version: `prefix`'s segments are the first of this one's."""
-        if prefix.local:
-            return _same(self.segments, prefix.segments) and _begins(self.local, prefix.local)
-        return _begins(self.segments, prefix.segments)
+        """Tell whether ``prefix.*`` takes this version: `prefix`'s segments are the first of this one's.
+
+        CEP 29 does not tell of local parts; py-rattler takes them as it does the main ones, each for itself.
+        """
+        return _begins(self.segments, prefix.segments) and _begins(self.local, prefix.local)
 
     def __eq__(self, other: object) -> bool:
         """Compare as CEP 33 has it."""

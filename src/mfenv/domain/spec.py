@@ -312,12 +312,13 @@ def _over(base: tuple[Requirement, ...], step: tuple[Requirement, ...]) -> tuple
 
 
 _REPEATED_FLAGS = frozenset({"find-links", "trusted-host"})
+_NAMING_FLAGS = frozenset({"no-binary", "only-binary"})
 
 
 def _both_flags(
     first: tuple[ResolverFlag, ...], second: tuple[ResolverFlag, ...], owner: str
 ) -> tuple[ResolverFlag, ...]:
-    mine = {flag.name: flag for flag in first if flag.name not in _REPEATED_FLAGS}
+    mine = {flag.name: flag for flag in first if flag.name not in _REPEATED_FLAGS | _NAMING_FLAGS}
     for flag in second:
         _agreed(owner, f"extras={flag.name}", mine.get(flag.name), flag if flag.name in mine else None)
     return _union(first, second)

@@ -84,6 +84,7 @@ AGREES = [
     ("flags", (flag("pre"),), (flag("no-index"),), (flag("pre"), flag("no-index"))),
     ("flags", (flag("pre"),), (flag("--pre"),), (flag("pre"),)),
     ("flags", (flag("find-links=https://a"),), (flag("find-links=https://b"),), (flag("find-links=https://a"), flag("find-links=https://b"))),
+    ("flags", (flag("no-binary=a"),), (flag("no-binary=b"),), (flag("no-binary=a"), flag("no-binary=b"))),
     ("constraints", (pypi("n<3"),), (pypi("m<3"),), (pypi("n<3"), pypi("m<3"))),
     ("system", (("__cuda", "12.4"),), (("__glibc", "2.31"),), (("__cuda", "12.4"), ("__glibc", "2.31"))),
     ("variables", (("A", "1"),), (("A", "1"),), (("A", "1"),)),

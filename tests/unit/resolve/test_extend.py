@@ -597,6 +597,12 @@ def test_an_index_out_of_reach_is_told_as_it_is() -> None:
         (lock(OPENSSL, PYTHON, NUMPY), {"needs": ["requests"]}, (["urllib3", "requests"], [])),
         # conda's would bring a urllib3 beside the one that is kept.
         (BASE, {"needs": ["requests"]}, ([], ["requests"])),
+        # What Python itself needs makes no environment of conda's modules.
+        (
+            lock(OPENSSL, module("setuptools"), conda("python", "3.11.7", "openssl", "setuptools")),
+            {"needs": ["requests"]},
+            ([], ["requests", "urllib3"]),
+        ),
         # conda has none.
         (lock(OPENSSL, PYTHON, NUMPY), {"needs": ["azure-identity"]}, ([], ["azure-identity", "six"])),
         (OF_PYPI, {"needs": ["requests"], "conda": ["requests"]}, (["urllib3", "requests"], [])),
