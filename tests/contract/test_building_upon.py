@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from rattler import MatchSpec as RattlerSpec
-from rattler import Version
+from rattler import RepoDataRecord, Version
 from rattler.package.build_string import BuildString
 from rattler.repo_data import PackageRecord
 
@@ -36,6 +36,7 @@ from mfenv.formats.lock_file import content_digest
 from mfenv.io.worker import WorkerClient
 from mfenv.resolve.backends import rattler as rattler_backend
 from mfenv.resolve.backends.rattler import RattlerResolver
+from mfenv.resolve.backends.rattler_worker import refuse_changes
 from mfenv.testing.channel import LocalChannel, built_channel
 from mfenv.testing.index import IndexFolder
 from mfenv.testing.pypi import build_nothing
@@ -163,8 +164,9 @@ class TestKept:
         kept = changed(
             base.packages,
             "numpy",
-            depends=("python 2.7.*", "__cuda >=99", "none-such >=1", "[[["),
-            constrains=("openssl <1",),
+            # `__unix` is on every target; `__cuda` is not.
+            depends=("python 2.7.*", "__unix >=99", "__cuda >=99", "none-such >=1", "[[["),
+            constrains=("openssl <1", "__unix >=99"),
         )
         answer = rattler.resolve(asking(channel, ("six", ""), kept=kept))
         assert answer.packages[: len(kept)] == kept
@@ -181,6 +183,26 @@ class TestKept:
         )
         kept = changed(base.packages, "tzdata", **{field: (f"itsdangerous <={oldest}",)})
         assert versions_of(rattler.resolve(asking(channel, ("itsdangerous", ""), kept=kept)))["itsdangerous"] == oldest
+
+    @pytest.mark.parametrize(
+        ("url", "kept", "message"),
+        [
+            ("https://conda.example.org/a.conda", {"a": {"url": "https://conda.example.org/a.conda"}}, None),
+            ("https://conda.example.org/a.conda", {"a": {"url": "https://conda.example.org/other.conda"}}, "`a`"),
+            ("https://conda.example.org/a.conda", {"b": {"url": "https://conda.example.org/b.conda"}}, "`b`"),
+        ],
+    )
+    def test_an_answer_beside_other_packages_than_those_is_refused(
+        self, url: str, kept: dict[str, dict[str, str]], message: str | None
+    ) -> None:
+        found = {"a": RepoDataRecord(_record("1"), "a.conda", url, "https://conda.example.org")}
+        if message is None:
+            refuse_changes(found, kept)
+            return
+        with pytest.raises(
+            ResolutionFailed, match=rf"^py-rattler \S+ left out, or replaced, what has to be kept: {message}$"
+        ):
+            refuse_changes(found, kept)
 
     def test_a_wish_that_cannot_be_had_beside_it_is_told_with_what_is_in_the_way(
         self, rattler: RattlerResolver, channel: LocalChannel, base: ResolvedEnvironment, numpys: tuple[str, ...]

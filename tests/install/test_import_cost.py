@@ -26,7 +26,9 @@ def test_importing_metaflow_loads_only_our_plugin_modules(flows: Flows) -> None:
         "mfenv.metaflow.decorators",
         "mfenv.metaflow.enter",
         "mfenv.metaflow.environment",
+        "mfenv.metaflow.mutators",
         "mfenv.metaflow.neighbour",
+        "mfenv.metaflow.parsers",
         "mfenv.version",
     }
 
