@@ -195,7 +195,7 @@ class TestKept:
     def test_an_answer_beside_other_packages_than_those_is_refused(
         self, url: str, kept: dict[str, dict[str, str]], message: str | None
     ) -> None:
-        found = {"a": RepoDataRecord(_record("1"), "a.conda", url, "https://conda.example.org")}
+        found = {"a": RepoDataRecord(_record("1"), "x-1-0.conda", url, "https://conda.example.org")}
         if message is None:
             refuse_changes(found, kept)
             return

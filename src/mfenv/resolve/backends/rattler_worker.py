@@ -126,6 +126,7 @@ async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
         _forget_tokens(payload)
     ordered = PackageRecord.sort_topologically(list(records))
     by_name = {record.name.normalized: record for record in records}
+    refuse_changes(by_name, kept)
     return {
         "version": rattler.__version__,
         "packages": [
@@ -178,6 +179,18 @@ def _pinned(package: Mapping[str, Any], kept: Mapping[str, Any]) -> RepoDataReco
     # No cut-off date is for what is chosen already.
     record.timestamp = _LONG_AGO
     return RepoDataRecord(record, package["file_name"], package["url"], conda["channel"])
+
+
+def refuse_changes(found: Mapping[str, RepoDataRecord], kept: Mapping[str, Any]) -> None:
+    """Refuse an answer that was found beside other packages than those that are kept, which stand in for its own."""
+    changed = [name for name, package in kept.items() if name not in found or found[name].url != package["url"]]
+    if changed:
+        names = ", ".join(f"`{name}`" for name in changed)
+        raise ResolutionFailed(
+            f"py-rattler {rattler.__version__} left out, or replaced, what has to be kept: {names}",
+            hint="Tell the maintainers, with the version of py-rattler",
+            packages=changed,
+        )
 
 
 def _is_open(text: str, kept: Mapping[str, Any]) -> bool:
