@@ -136,3 +136,11 @@ def test_where_the_project_lies_never_counts() -> None:
     assert key(SpecLayer(pypi=(wanted("lib ./lib"),)), local_content={"lib": "1"}) != key(
         SpecLayer(pypi=(wanted("lib ./lib"),)), local_content={"lib": "2"}
     )
+
+
+def test_what_pip_is_configured_with_on_a_machine_never_counts() -> None:
+    layer = SpecLayer(pypi=(wanted("a"),))
+    configured = replace(PackageIndex(url="https://mirror.example.org"), is_of_machine=True)
+    assert key(layer, default_index=configured, default_indexes=[configured]) == key(layer)
+    chosen = PackageIndex(url="https://mirror.example.org")
+    assert key(layer, default_index=chosen) != key(layer) != key(layer, default_indexes=[chosen])

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -162,8 +162,11 @@ def _indexes(chosen: str | None, environment: Mapping[str, str]) -> _Indexes:
     pip = PipConfig() if uv_is_told else pip_config.read(environment)
     text = chosen or pip.index_url
     where = "METAFLOW_CONDA_DEFAULT_PYPI_SOURCE" if chosen else "pip's index-url"
-    default = PackageIndex.parse(text, where=where) if text else None
-    others = [PackageIndex.parse(url, where="pip's extra-index-url") for url in pip.extra_index_urls]
+    default = replace(PackageIndex.parse(text, where=where), is_of_machine=not chosen) if text else None
+    others = [
+        replace(PackageIndex.parse(url, where="pip's extra-index-url"), is_of_machine=True)
+        for url in pip.extra_index_urls
+    ]
     pairs = [*([(text, default)] if default else []), *zip(pip.extra_index_urls, others, strict=True)]
     secrets = [secret for written, index in pairs if (secret := index_secret(written, index))]
     return _Indexes(default, tuple(others), (*secrets, *uv_config.index_secrets(environment)), pip.find_links)

@@ -18,6 +18,8 @@ class PackageIndex:
     url: str
     written: str = field(default="", compare=False, repr=False)
     """A relative path as the user wrote it; empty for anything else."""
+    is_of_machine: bool = field(default=False, compare=False, repr=False)
+    """Whether it comes from the configuration of a tool on the launching machine, which is no part of any identity."""
 
     @classmethod
     def parse(cls, text: str, *, where: str, relative_to: Path | None = None) -> PackageIndex:

@@ -43,12 +43,22 @@ def marker_environment(target: Target, python: str) -> dict[str, str]:
 
 
 def applies(marker: str, *, target: Target, pythons: Iterable[str]) -> bool | None:
-    """Tell whether `marker` holds on `target`; None when it does for some of `pythons` and for others not."""
+    """Tell whether `marker` holds on `target`; None when it does for some of `pythons` and for others not.
+
+    Raises `InvalidSpec` for one that compares what cannot be compared.
+    """
     # Loaded here: few packages have markers.
-    from packaging.markers import Marker
+    from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
+    from packaging.version import InvalidVersion
 
     parsed = Marker(marker)
-    answers = {parsed.evaluate(marker_environment(target, python)) for python in pythons}
+    try:
+        answers = {parsed.evaluate(marker_environment(target, python)) for python in pythons}
+    except (InvalidVersion, UndefinedComparison, UndefinedEnvironmentName, KeyError) as error:
+        raise InvalidSpec(
+            f"the marker `{marker}` cannot be evaluated",
+            hint="Compare a variable with a text: `sys_platform == 'linux'`",
+        ) from error
     return answers.pop() if len(answers) == 1 else None
 
 

@@ -367,8 +367,8 @@ class EnvironmentSpec:
             "pypi": [requirement.identity for requirement in self.pypi],
             "editable": [requirement.name for requirement in self.pypi if requirement.is_editable],
             "conda_only": [spec.identity for spec in self.conda_only],
-            "indexes": [index.identity for index in self.indexes] if self.pypi else [],
-            "default_index": [self.default_index.identity] if self.pypi and self.default_index else [],
+            "indexes": [index.identity for index in self.indexes if not index.is_of_machine] if self.pypi else [],
+            "default_index": [index.identity for index in self._chosen_default_index] if self.pypi else [],
             "local_content": [list(pair) for pair in self.local_content],
             "constraints": [requirement.identity for requirement in self.pypi_constraints],
             "flags": [flag.identity for flag in self.flags],
@@ -385,6 +385,11 @@ class EnvironmentSpec:
             **{kind: values for kind, values in others.items() if values},
             **self.options.canonical(),
         }
+
+    @property
+    def _chosen_default_index(self) -> tuple[PackageIndex, ...]:
+        index = self.default_index
+        return () if index is None or index.is_of_machine else (index,)
 
     @property
     def match_specs(self) -> tuple[MatchSpec, ...]:
