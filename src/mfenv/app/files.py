@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -135,21 +136,31 @@ def local_projects(lock_file: LockFile) -> dict[str, Path]:
     Read from the file's own text, since that is needed to tell whether anything changed. Raises `InvalidSpec` when the
     file is not there any more.
     """
-    wish = FileWish(path=lock_file.path, shown=lock_file.path.name)
-    folder = lock_file.path.parent
-    if lock_file.kind not in {LockFileKind.UV, LockFileKind.PYLOCK}:
-        return {}
-    document = parse(_text(wish), shown=wish.shown)
-    rows = document.get("package" if lock_file.kind is LockFileKind.UV else "packages")
-    found = {}
-    for row in rows if isinstance(rows, list) else ():
-        source = (
-            row.get("source" if lock_file.kind is LockFileKind.UV else "directory") if isinstance(row, dict) else None
-        )
-        if isinstance(source, dict) and (path := next((source[k] for k in _FOLDERS if k in source), None)):
-            found[str(row.get("name"))] = Path(os.path.normpath(folder / str(path)))
-    return {name: path for name, path in found.items() if path.is_dir()}
+    text = _text(FileWish(path=lock_file.path, shown=lock_file.path.name))
+    match lock_file.kind:
+        case LockFileKind.UV:
+            found = _projects_in_toml(text, "package", "source")
+        case LockFileKind.PYLOCK:
+            found = _projects_in_toml(text, "packages", "directory")
+        case LockFileKind.PIXI:
+            # py-rattler reads these files, in the helper process, which is not started when nothing changed.
+            found = {row["name"]: row["path"] for row in _PIXI_FOLDER.finditer(text)}
+        case _:
+            return {}
+    paths = {name: Path(os.path.normpath(lock_file.path.parent / path)) for name, path in found.items()}
+    return {name: path for name, path in paths.items() if path.is_dir()}
 
 
+_PIXI_FOLDER = re.compile(r"^- pypi: (?P<path>\.{1,2}(?:/\S*)?|/\S+)\n\s+name: (?P<name>\S+)$", re.MULTILINE)
 _FOLDERS = ("editable", "directory", "path")
 """How a folder that is built and installed is called, in uv's locks and in those of PEP 751."""
+
+
+def _projects_in_toml(text: str, packages: str, source: str) -> dict[str, str]:
+    rows = parse(text, shown="the lock file").get(packages)
+    found = {}
+    for row in rows if isinstance(rows, list) else ():
+        value = row.get(source) if isinstance(row, dict) else None
+        if isinstance(value, dict) and (path := next((value[key] for key in _FOLDERS if key in value), None)):
+            found[str(row.get("name"))] = str(path)
+    return found

@@ -85,7 +85,11 @@ def test_a_bound_on_python_is_said_only_where_the_launching_one_is_outside() -> 
     ("parser", "text", "message"),
     [
         (req_parser, "a b", "requirements.txt:1:1: `a b` is not a requirement"),
-        (req_parser, "--sys-pkg __cuda==12", "requirements.txt: it has system, for which the decorator has no argument"),
+        (
+            req_parser,
+            "--sys-pkg __cuda==12",
+            "requirements.txt: it has system, for which the decorator has no argument",
+        ),
         (req_parser, f"a==1 --hash=sha256:{'a' * 64}", "requirements.txt: it has hashes, for which"),
         (yml_parser, "sys: [__cuda==12]", "environment.yml: it has system, for which"),
         (yml_parser, "dependencies: a", "environment.yml:1:15: expected a list"),
