@@ -26,6 +26,8 @@ def flows(flows: Flows) -> Flows:
     [
         ("hello_pypi.py", "pypi", "end runs with tabulate 0.8.10"),
         ("hello_mixed.py", "conda", "start runs with numpy 1.26"),
+        ("hello_files.py", "conda", "start runs with itsdangerous 2.1.2 and GREETING=hello"),
+        ("hello_files.py", "conda", "end runs with tabulate 0.8.10"),
     ],
 )
 def test_the_example_runs(flows: Flows, name: str, environment: str, line: str) -> None:
