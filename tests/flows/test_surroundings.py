@@ -50,7 +50,7 @@ def test_it_runs_here_too(flows: Flows, variables: dict[str, str | None], byteco
 
 def test_users_module_that_is_called_like_the_solver_does_not_disturb_it(flows: Flows) -> None:
     """The helper process searches neither the working folder nor PYTHONPATH."""
-    for name in ("yaml", "packaging"):
+    for name in ("rattler", "packaging"):
         (flows.folder / f"{name}.py").write_text("raise RuntimeError('not this one')\n")
 
     ran = flows.using(PYTHONPATH=str(flows.folder)).run(FLOW)

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,9 @@ def test_installing_takes_over_and_removing_gives_standard_metaflow_back(
     flows: Flows, distribution: Distribution, virtual: Callable[[str], Virtual]
 ) -> None:
     installed = virtual(sys.executable)
-    installed.install("metaflow", "py-rattler>=0.28,<0.29", "uv>=0.13,<0.14", "packaging>=24")
+    # All that ours needs: it stays when ours goes.
+    needed = metadata.requires("metaflow-netflix-extensions") or ()
+    installed.install(*(text for text in needed if "extra ==" not in text))
     flows.call(installed.python, flows.write(_FLOW), "--no-pylint", "run").succeeded()
     before = _state(flows, installed)
 

@@ -107,6 +107,8 @@ def test_what_tasks_import_is_readable_by_old_pythons(
         "mfenv.metaflow.decorators",
         "mfenv.metaflow.enter",
         "mfenv.metaflow.environment",
+        "mfenv.metaflow.mutators",
         "mfenv.metaflow.neighbour",
+        "mfenv.metaflow.parsers",
         "mfenv.version",
     ]
