@@ -7,14 +7,18 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from mfenv.build.wheels import digest_of_folder
 from mfenv.domain.base import LockFile, LockFileKind
 from mfenv.domain.platform import Platform
+from mfenv.domain.requirement import Requirement
 from mfenv.domain.spec import SpecLayer
-from mfenv.errors import InvalidSpec
+from mfenv.errors import HydrationFailed, InvalidSpec
 from mfenv.formats.lock_file import content_digest, credentials, kind_of
 from mfenv.formats.toml_text import parse
 from mfenv.formats.written import Written
+from mfenv.io.files import sha256_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,3 +168,34 @@ def _projects_in_toml(text: str, packages: str, source: str) -> dict[str, str]:
         if isinstance(value, dict) and (path := next((value[key] for key in _FOLDERS if key in value), None)):
             found[str(row.get("name"))] = str(path)
     return found
+
+
+def local_content(layer: SpecLayer) -> dict[str, str]:
+    """Return the digest of each local folder or archive that a package comes from, by project.
+
+    Raises `InvalidSpec` naming the place of one that cannot be read.
+    """
+    written = dict(layer.places)
+    paths = [
+        # One project may come from two folders, under two markers.
+        (f"{wanted.name};{wanted.marker}".rstrip(";"), written.get(wanted.name), _path_of(wanted))
+        for wanted in layer.pypi
+        if wanted.is_local
+    ]
+    if isinstance(layer.base, LockFile):
+        paths += [(name, written.get("base"), path) for name, path in local_projects(layer.base).items()]
+    digests = {}
+    for key, place, path in paths:
+        try:
+            digests[key] = sha256_of(path) if path.is_file() else digest_of_folder(path)
+        except (HydrationFailed, OSError) as error:
+            reason = error.message if isinstance(error, HydrationFailed) else f"`{path}`: {error.strerror or error}"
+            raise InvalidSpec(
+                f"{place}: {reason}",
+                hint="A relative path begins with `./` or `../` and is taken from the folder of the flow's file",
+            ) from error
+    return digests
+
+
+def _path_of(wanted: Requirement) -> Path:
+    return Path(unquote(urlsplit(wanted.url).path))

@@ -74,4 +74,45 @@ def migrate(flows: tuple[str, ...], *, write: bool, check: bool, as_json: bool) 
     sys.exit(1 if check and is_pending else 0)
 
 
+@environment.command(epilog="Example: metaflow environment resolve -r requirements.txt --python 3.11 --arch linux-64")
+@click.option("-r", "requirements", multiple=True, metavar="FILE", help="A requirements.txt; can be repeated.")
+@click.option("-f", "environments", multiple=True, metavar="FILE", help="An environment.yml; can be repeated.")
+@click.option("-p", "projects", multiple=True, metavar="FILE", help="A pyproject.toml or pixi.toml.")
+@click.option("--lock", "locks", multiple=True, metavar="FILE", help="A lock file of another tool, taken as it is.")
+@click.option("--group", "groups", multiple=True, help="A dependency group of -p or --lock; can be repeated.")
+@click.option("--optional", "optional", multiple=True, help="Optional dependencies (an extra) of -p or --lock.")
+@click.option("--python", help="Version of Python; by default the one that runs this command.")
+@click.option("--arch", "archs", multiple=True, help="Platform, such as linux-64; can be repeated. Default: this one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def resolve(
+    requirements: tuple[str, ...],
+    environments: tuple[str, ...],
+    projects: tuple[str, ...],
+    locks: tuple[str, ...],
+    groups: tuple[str, ...],
+    optional: tuple[str, ...],
+    python: str | None,
+    archs: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Lock what files ask for.
+
+    The lock is kept in the local datastore; @named_env(name="<lock id>") runs a step in it. Paths are relative to the
+    working directory.
+    """
+    from mfenv.cli.resolving import resolve_files
+
+    with spoken(as_json=as_json):
+        plain = [*requirements, *environments]
+        found = resolve_files(plain, [*projects, *locks], groups, optional, python=python, archs=archs)
+    if as_json:
+        click.echo(json.dumps({"environments": found}, indent=2))
+        return
+    for row in found:
+        click.echo(f"### {row['arch']}: {row['req_id']}:{row['full_id']}{' (new)' if row['newly_resolved'] else ''}")
+        for line in row["packages"]:
+            click.echo(f"  {line}")
+
+
 short.add_command(environment, "env")

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from metaflow.decorators import flow_decorators
 from metaflow.metaflow_config import DATASTORE_LOCAL_DIR
@@ -19,13 +18,12 @@ from metaflow.packaging_sys import ContentType
 from metaflow.plugins.datastores.local_storage import LocalStorage
 from metaflow.util import get_username
 
-from mfenv.app.files import local_projects, read_file
+from mfenv.app.files import local_content, read_file
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.settings import Settings
 from mfenv.app.wiring import Wiring
-from mfenv.build.wheels import digest_of_folder
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
-from mfenv.domain.base import LockFile, NamedBase, PathspecBase
+from mfenv.domain.base import NamedBase, PathspecBase
 from mfenv.domain.digest import LockId
 from mfenv.domain.gpu import cpu_only
 from mfenv.domain.locked import LockedEnvironment
@@ -41,7 +39,6 @@ from mfenv.domain.reference import (
     variables_in,
 )
 from mfenv.domain.request import ResolutionRequest
-from mfenv.domain.requirement import Requirement
 from mfenv.domain.spec import (
     EnvironmentSpec,
     Place,
@@ -54,7 +51,7 @@ from mfenv.domain.spec import (
 from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
-from mfenv.io.files import sha256_of, write_atomically
+from mfenv.io.files import write_atomically
 from mfenv.metaflow.boundary import EnvironmentException
 from mfenv.metaflow.code_root import CodeRoot
 from mfenv.metaflow.config import read_settings
@@ -187,7 +184,7 @@ class Launch:
             default_indexes=settings.indexes,
             default_index=settings.default_index,
             needs=metaflow_needs(self._datastore_type),
-            local_content=_local_content(layer),
+            local_content=local_content(layer),
             options=SolveOptions(index_strategy=settings.index_strategy, exclude_newer=settings.exclude_newer),
             base=self._base_at_launch(step, layer) if isinstance(base, NamedBase | PathspecBase) else base,
         )
@@ -417,34 +414,6 @@ def _refuse_what_is_off(step: str, layer: SpecLayer, settings: Settings) -> None
                 f"step `{step}`: {kind} are switched off here by METAFLOW_CONDA_{name}_DEPENDENCY_RESOLVER",
                 hint="Ask for conda packages, or whoever set that to set it otherwise",
             )
-
-
-def _local_content(layer: SpecLayer) -> dict[str, str]:
-    """Return the digest of each local folder or archive that a package comes from, by project."""
-    written = dict(layer.places)
-    paths = [
-        # One project may come from two folders, under two markers.
-        (f"{wanted.name};{wanted.marker}".rstrip(";"), written.get(wanted.name), _path_of(wanted))
-        for wanted in layer.pypi
-        if wanted.is_local
-    ]
-    if isinstance(layer.base, LockFile):
-        paths += [(name, written.get("base"), path) for name, path in local_projects(layer.base).items()]
-    digests = {}
-    for key, place, path in paths:
-        try:
-            digests[key] = sha256_of(path) if path.is_file() else digest_of_folder(path)
-        except (HydrationFailed, OSError) as error:
-            reason = error.message if isinstance(error, HydrationFailed) else f"`{path}`: {error.strerror or error}"
-            raise InvalidSpec(
-                f"{place}: {reason}",
-                hint="A relative path begins with `./` or `../` and is taken from the folder of the flow's file",
-            ) from error
-    return digests
-
-
-def _path_of(wanted: Requirement) -> Path:
-    return Path(unquote(urlsplit(wanted.url).path))
 
 
 def _explained(
