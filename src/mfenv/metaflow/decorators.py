@@ -83,6 +83,14 @@ class _RequirementStepDecorator(StepDecorator):
             raise _needs_environment(self, self._environment)
 
 
+class _Refusal(_RequirementStepDecorator):
+    """Stands in a step for a decorator of its flow: those are not told when a run begins."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
 class _RequirementFlowDecorator(FlowDecorator):
     allow_multiple = True
 
@@ -102,7 +110,10 @@ class _RequirementFlowDecorator(FlowDecorator):
         echo: Any,
         options: Any,
     ) -> None:
-        """Nothing is done before the flow is launched."""
+        """Have every step refuse to run in no environment, as its own decorators do."""
+        if environment.TYPE not in OUR_ENVIRONMENTS:
+            for step in flow:
+                step.decorators.append(_Refusal(self.name))
 
 
 class CondaStepDecorator(_RequirementStepDecorator):
