@@ -63,7 +63,7 @@ def test_files_add_up_and_platforms_are_locked_together(flows: Flows) -> None:
     [
         ((), 2, "there is nothing to resolve"),
         (("-r", "gone.txt"), 2, "`gone.txt` cannot be read"),
-        (("-f", "bad.yml"), 2, "bad.yml:1:10: the key `chanels` is not known"),
+        (("-f", "bad.yml"), 2, "bad.yml:1:1: the key `chanels` is not known"),
         (("-f", "none.yml"), 3, "there is no package `no-such-package`"),
         (("-f", "none.yml", "--arch", "beos-86"), 2, "beos-86"),
         (("-f", "none.yml", "--python", "2"), 2, "Metaflow does not run on Python `2`"),

@@ -77,7 +77,7 @@ class Broken(FlowSpec):
     )
     assert ran.code == 1
     assert 'step start, @conda(file="environment.yml")' in ran.stderr.replace("`", "")
-    assert "environment.yml:1:10: the key `chanels` is not known" in ran.stderr
+    assert "environment.yml:1:1: the key `chanels` is not known" in ran.stderr
     assert "environment.yml:3:3: " in ran.stderr
     assert "Traceback" not in ran.stderr
 

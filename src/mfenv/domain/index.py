@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +29,17 @@ class PackageIndex:
         Credentials in the URL are left out: see `mfenv.domain.index.index_secret`.
         """
         text = text.strip().rstrip("/")
-        if text.startswith(("/", "./", "../")):
-            url = Path(relative_to or Path.cwd(), text).resolve().as_uri()
-            return cls(url=url, written=relative_path(text))
-        parts = urlsplit(text)
-        if (parts.scheme in {"http", "https"} and parts.netloc) or (parts.scheme == "file" and parts.path):
-            return cls(url=without_credentials(text))
+        # Each of the libraries' own refusals (half an IPv6 address, a byte that no file name has) is one of ours.
+        with contextlib.suppress(ValueError):
+            text.encode()
+            if text.startswith(("/", "./", "../")):
+                url = Path(relative_to or Path.cwd(), text).resolve().as_uri()
+                return cls(url=url, written=relative_path(text))
+            parts = urlsplit(text)
+            # Asking for the port checks it.
+            is_web = parts.scheme in {"http", "https"} and bool(parts.netloc) and parts.port != 0
+            if is_web or (parts.scheme == "file" and parts.path):
+                return cls(url=without_credentials(text))
         raise InvalidSpec(
             f"{where}: `{_shown(text)}` is not the address of a package index",
             hint="Write the full URL of its simple API, or the path of a local index",

@@ -63,14 +63,18 @@ def _comma(whole: str, where: str) -> InvalidSpec:
     )
 
 
+def _shown(text: str) -> str:
+    """Return what is to be told of: an address may stand there by mistake, with a password in it."""
+    return re.sub(r"://[^/\s]*@", "://", text)
+
+
 def _comparison(text: str, whole: str, where: str) -> str:
     match = _OPERATOR.match(text)
     assert match is not None  # every part of it is optional
     # Letters in versions have no case (CEP 33).
     operator, version = match.group(1) or "", match.group(2).strip().lower()
     if not _VERSION.fullmatch(version):
-        # An address may stand here by mistake, with a password in it.
-        shown, part = (re.sub(r"://[^/\s]*@", "://", words) for words in (whole, text))
+        shown, part = _shown(whole), _shown(text)
         said = f"version `{shown}`" if whole.strip() == text else f"`{part}` in version `{shown}`"
         raise InvalidSpec(
             f"{where}: {said} is not a version or a comparison with one",
@@ -127,18 +131,26 @@ class MatchSpec:
         """Read a package in one text, as conda's files have it: ``numpy``, ``conda-forge::numpy >=1.26,<2``.
 
         As there, ``numpy=1.26`` is any 1.26 and ``numpy==1.26`` exactly that version; ``numpy=1.26=py311_0`` has a
-        build string, and ``numpy[version=">=1.26", build="py311*"]`` says the same in brackets. Raises `InvalidSpec`.
+        build string, and ``numpy[version=">=1.26", build="py311*"]`` says the same in brackets (CEP 29). What stands
+        behind ``#`` is a comment. Raises `InvalidSpec`.
         """
-        found = _WHOLE.match(text.strip())
+        found = _WHOLE.match(text.partition("#")[0].strip())
         if not found:
             raise InvalidSpec(
-                f"{where}: `{without_credentials(text)}` is not a conda package with a version",
+                f"{where}: `{_shown(text)}` is not a conda package with a version",
                 hint="Write for example `numpy`, `numpy>=1.26,<2` or `conda-forge::numpy=1.26`",
             )
-        name, constraint = found["name"], found["constraint"].strip()
-        if constraint.startswith("[") or found["brackets"]:
-            name, constraint = _bracketed(name, constraint, found["brackets"] or "", where)
-        return cls.parse(name, _as_conda_means(constraint), where=where, relative_to=relative_to)
+        name, (constraint, semicolon, marker) = found["name"], found["constraint"].partition(";")
+        constraint = _as_decorators_have_it(constraint)
+        if found["brackets"]:
+            name, constraint = _bracketed(name, constraint, found["brackets"], where)
+        channel, _, bare = name.rpartition("::")
+        if _SUBDIR.search(channel):
+            raise InvalidSpec(
+                f"{where}: `{_shown(text)}` names a platform, which is that of the step",
+                hint=f"Write `{_shown(_SUBDIR.sub('', channel))}::{bare}`",
+            )
+        return cls.parse(name, f"{constraint}{semicolon}{marker}", where=where, relative_to=relative_to)
 
     @property
     def identity(self) -> str:
@@ -175,45 +187,54 @@ def _split_build(text: str, where: str) -> tuple[str, str | None]:
         if not space or version.rstrip().endswith((",", "|", "=", "<", ">", "~", "!")) or build[0] in "=<>!~":
             return text, None
     if not _BUILD.fullmatch(build):
-        raise InvalidSpec(f"{where}: `{build}` is not a build string")
+        raise InvalidSpec(f"{where}: `{_shown(build)}` is not a build string")
     return version, None if build == "*" else build
 
 
 _WHOLE = re.compile(
-    r"^(?P<name>(?:[^\s\[\]=<>!~;]*::)?[A-Za-z0-9_][A-Za-z0-9_.-]*)\s*(?P<constraint>[^\[\]]*?)\s*"
-    r"(?P<brackets>\[.*\])?\s*$",
+    r"^(?P<name>(?:[^\s\[\]=<>!~;]*::)?[A-Za-z0-9_][A-Za-z0-9_.-]*)(?![^\s\[=<>!~;])\s*(?P<constraint>[^\[\]]*?)\s*"
+    r"(?P<brackets>\[.*\])?$",
     re.DOTALL,
 )
+_SUBDIR = re.compile(r"/(noarch|(linux|osx|win|freebsd|emscripten|wasi|zos)-[a-z0-9_]+)/?$")
 _BRACKET = re.compile(r"\s*([a-z_0-9]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^,\]\s]+))\s*(?:,|$)")
 
 
 def _bracketed(name: str, constraint: str, brackets: str, where: str) -> tuple[str, str]:
     """Return name and constraint of the form with brackets (CEP 29): they win over what stands before them."""
-    fields = {}
+    fields: dict[str, str] = {}
     rest = brackets[1:-1]
     while rest.strip():
         found = _BRACKET.match(rest)
-        if not found or found[1] not in {"version", "build", "channel"}:
+        if not found or found[1] not in {"version", "build", "channel"} or found[1] in fields:
             raise InvalidSpec(
-                f"{where}: `{brackets}` cannot be read",
-                hint='Only `version`, `build` and `channel` can stand in brackets: `numpy[version=">=1.26"]`',
+                f"{where}: `{_shown(brackets)}` cannot be read",
+                hint="Only `version`, `build` and `channel` can stand in brackets, each once: "
+                '`numpy[version=">=1.26,<2"]`',
             )
         fields[found[1]] = next(group for group in found.groups()[1:] if group is not None)
         rest = rest[found.end() :]
     if "channel" in fields:
         name = f"{fields['channel']}::{name.rpartition('::')[2]}"
-    version, build = _split_build(_as_conda_means(constraint), where) if constraint else ("", None)
-    version = _as_conda_means(fields.get("version", version))
+    version, build = _split_build(constraint, where) if constraint else ("", None)
+    version = _as_decorators_have_it(fields.get("version", version))
     build = fields.get("build", build)
     return name, f"{version or '*'} {build}" if build else version
 
 
-def _as_conda_means(constraint: str) -> str:
-    """Return a constraint of conda's files as a decorator has it: ``=1.26`` is any 1.26, ``=1.26=b`` exactly that."""
-    text = re.sub(r"^=\s+", "=", constraint.strip())
-    text = re.sub(r"^=\s*(?=[<>!~=])", "", text) if not text.startswith("==") else text
-    exact = re.fullmatch(r"={1,2}\s*([^=\s,|]+)\s*=\s*([^=\s,|]+)", text)
-    if exact:
-        return f"{exact[1]}={exact[2]}"
-    two = re.fullmatch(r"([0-9][^\s,|<>!~=]*)\s+([A-Za-z0-9_.*+^$-]+)", text)
-    return f"{two[1]}={two[2]}" if two else text
+# A build string stands behind a space or an equals sign, and what is before that is a whole version constraint.
+_BUILT = re.compile(r"(?P<version>.*[^\s=!|,<>~])(?:\s*=\s*|\s+)(?P<build>[^\s=!|,<>~]+)", re.DOTALL)
+
+
+def _as_decorators_have_it(constraint: str) -> str:
+    """Return a constraint of conda's files in the words of a decorator: ``=1.26=b`` is exactly 1.26 (CEP 29).
+
+    ``= >=1`` is no match spec, but was read as ``>=1`` by an earlier reader of such files.
+    """
+    text = constraint.strip()
+    found = _BUILT.fullmatch(text)
+    version, build = (found["version"], found["build"]) if found else (text, "")
+    version = re.sub(r"^=(\s+(?==)|\s*(?=[<>!~]))", "", version)
+    if re.fullmatch(r"={1,2}\s*\*", version) or (build and re.fullmatch(r"=[^=,|]+", version)):
+        version = version.lstrip("=").strip()
+    return f"{version} {build}" if build else version

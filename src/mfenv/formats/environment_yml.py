@@ -26,20 +26,48 @@ from mfenv.formats.yaml_text import Node, parse
 _KEYS = ("name", "prefix", "channels", "dependencies", "pypi-indices", "sys", "variables", "platforms", "category")
 _IGNORED = frozenset({"name", "prefix", "platforms", "category"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SYSTEM = re.compile(r"(?P<name>__\w+)(?:\s*={1,2}\s*|\s+)(?P<version>[^\s=<>!~,|].*)")
+# A package's, and not that of the channel before its name; or the path of a file.
+_ADDRESS = re.compile(r"://(?!\S*::)(?![^\[]*\]$)|^[.~/](?!.*::)|\.(conda|tar\.bz2)(#\w*)?$")
 _MARKED = re.compile(r"^(?P<file>.*?):(?P<line>\d+):\d+: (?P<rest>.*)$", re.DOTALL)
 
 
 def load(text: str, *, shown: str, folder: Path, platform: Platform | None = None) -> Written:  # noqa: ARG001
     """Read the text of an environment file that is called `shown` in messages; its paths are relative to `folder`.
 
-    ``nodefaults`` among the channels means nothing here: no channel is searched that is not named. Raises
-    `InvalidSpec` with a line for everything that is wrong.
+    ``nodefaults`` among the channels means nothing here: no channel is searched that is not named. ``defaults`` is
+    refused: it stands for a list in conda's own configuration, and py-rattler (0.28) would search a channel of that
+    name. Variables are texts as they are written: ``1.10`` and ``yes`` stay what they are. Raises `InvalidSpec` with a
+    line for everything that is wrong.
     """
     problems = Problems(shown)
     root = parse(text, shown=shown)
     found = _File(problems=problems, shown=shown, folder=folder).load(root)
     problems.raise_if_any()
     return found
+
+
+def _shown(text: str) -> str:
+    return re.sub(r"://[^/\s]*@", "://", text)
+
+
+def _is_plain(*texts: str) -> bool:
+    return all(re.fullmatch(r"[\w.*-]+", text) for text in texts)
+
+
+def _searched(channel: Channel, where: str) -> Channel:
+    if channel.location != "defaults":
+        return channel
+    raise InvalidSpec(
+        f"{where}: `defaults` is no channel: it stands for a list that only conda's configuration has",
+        hint="Write the channels of that list (`conda config --show default_channels` prints them), or leave it out",
+    )
+
+
+def _channel_in(text: str) -> str:
+    """Return the address of a channel as it was written in a match spec."""
+    found = re.search(r"[\[,]\s*channel\s*=\s*[\"']?([^\"',\]\s]+)", text)
+    return found[1] if found else text.rpartition("::")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +95,7 @@ class _File:
                     found = joined(found, self._variables(node), where=where)
                     continue
                 if key not in readers:
-                    raise self._unknown(key, where)
+                    raise self._unknown(key, self.problems.where(*node.key))
             if key not in readers:
                 continue
             for item in self._items(node, key):
@@ -93,7 +121,7 @@ class _File:
     def _unknown(key: str, where: str) -> InvalidSpec:
         close = difflib.get_close_matches(key, _KEYS, n=1)
         return InvalidSpec(
-            f"{where}: the key `{key}` is not known",
+            f"{where}: the key `{_shown(key)}` is not known",
             hint=f"Did you mean `{close[0]}`?" if close else f"Known are {', '.join(f'`{known}`' for known in _KEYS)}",
         )
 
@@ -101,7 +129,7 @@ class _File:
         text = node.text(self._where(node), "a channel")
         if text == "nodefaults":
             return Written(layer=SpecLayer())
-        channel = Channel.parse(text, where=self._where(node), relative_to=self.folder)
+        channel = _searched(Channel.parse(text, where=self._where(node), relative_to=self.folder), self._where(node))
         credentials = credentials_in(text, channel)
         place = self._place(node, str(channel))
         return Written(
@@ -120,14 +148,14 @@ class _File:
         if isinstance(node.value, dict):
             return self._nested(node)
         text = node.text(where, "a package, such as `numpy>=1.26`")
-        if "://" in text and "::" not in text:
+        if _ADDRESS.search(text):
             raise InvalidSpec(
                 f"{where}: the address of a package cannot stand here",
-                hint="Put addresses of conda packages into a file of the kind `@EXPLICIT`",
+                hint="Put addresses of conda packages into a file of the kind `@EXPLICIT`, "
+                "and those of Python packages under `pip`",
             )
         spec = MatchSpec.from_text(text, where=where, relative_to=self.folder)
-        channel = text.rpartition("::")[0]
-        credentials = credentials_in(channel, spec.channel) if spec.channel else None
+        credentials = credentials_in(_channel_in(text), _searched(spec.channel, where)) if spec.channel else None
         place = self._place(node, str(spec))
         if spec.name == "python":
             return self._python(spec, where, place)
@@ -152,10 +180,12 @@ class _File:
     def _nested(self, node: Node) -> Written:
         found = Written(layer=SpecLayer())
         for key, inner in self._entries(node, "`pip` or `sys`"):
-            where = self._where(inner)
             if key not in {"pip", "sys"}:
+                version = inner.value if isinstance(inner.value, str) else ""
                 raise InvalidSpec(
-                    f"{where}: the key `{key}` is not known among the dependencies", hint="Known are `pip` and `sys`"
+                    f"{self.problems.where(*inner.key)}: the key `{_shown(key)}` is not known among the dependencies",
+                    hint="Known are `pip` and `sys`"
+                    + (f"; a version stands behind `=`: `{key}={version}`" if _is_plain(key, version) else ""),
                 )
             for item in self._items(inner, key):
                 with self.problems.noted():
@@ -188,13 +218,23 @@ class _File:
     def _system(self, node: Node) -> Written:
         where = self._where(node)
         if isinstance(node.value, dict):
-            pairs = [(key, str(inner.value)) for key, inner in node.entries(where, "virtual packages")]
+            pairs = [
+                (key, inner.text(self._where(inner), "a version, such as `12.4`"), self._where(inner))
+                for key, inner in node.entries(where, "virtual packages")
+            ]
         else:
-            text = node.text(where, "a virtual package, such as `__cuda==12.4`")
-            name, _, version = re.sub(r"\s*={1,2}\s*|\s+", "=", text.strip(), count=1).partition("=")
-            pairs = [(name, version)]
+            text = _shown(node.text(where, "a virtual package, such as `__cuda==12.4`").strip())
+            found = _SYSTEM.fullmatch(text)
+            if not found:
+                raise InvalidSpec(
+                    f"{where}: `{text}` is not one version of a virtual package",
+                    hint="Say what the machines have, for example `__cuda==12.4`",
+                )
+            pairs = [(found["name"], found["version"], where)]
         return Written(
-            layer=SpecLayer(system=tuple((name, system_version(name, version, where=where)) for name, version in pairs))
+            layer=SpecLayer(
+                system=tuple((name, system_version(name, text, where=place)) for name, text, place in pairs)
+            )
         )
 
     def _variables(self, node: Node) -> Written:
@@ -202,7 +242,10 @@ class _File:
         for name, inner in node.entries(self._where(node), "names with values"):
             where = self._where(inner)
             if not _VARIABLE.fullmatch(name):
-                raise InvalidSpec(f"{where}: `{name}` cannot be the name of a variable", hint="Letters, digits and `_`")
+                raise InvalidSpec(
+                    f"{self.problems.where(*inner.key)}: `{_shown(name)}` cannot be the name of a variable",
+                    hint="Write letters, digits and `_`, with no digit in front",
+                )
             pairs.append((name, inner.text(where, "a text")))
         return Written(layer=SpecLayer(variables=tuple(pairs)))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mfenv.errors import InvalidSpec
 
+Place = tuple[int, int]
+
 _DEEPEST = 30
-_TAGS = frozenset({"null", "bool", "int", "float", "str", "timestamp"})
+_TAGS = frozenset({"null", "bool", "int", "float", "str", "timestamp", "map", "seq"})
 # A file of a few lines can stand for more values than fit into memory ("billion laughs").
 _MOST_NODES = 500_000
 
@@ -25,6 +28,8 @@ class Node:
     value: Any
     line: int
     column: int
+    key: Place = (1, 1)
+    """Line and column of the key, for the value of a mapping's entry."""
 
     def entries(self, where: str, what: str) -> Iterator[tuple[str, Node]]:
         """Yield the entries of a mapping. Raises `InvalidSpec` saying `what` is expected."""
@@ -56,7 +61,9 @@ class Node:
 
     def _unexpected(self, where: str, what: str) -> InvalidSpec:
         kinds = {"dict": "a mapping", "list": "a list", "NoneType": "nothing"}
-        return InvalidSpec(f"{where}: expected {what}, found {kinds.get(type(self.value).__name__, f'`{self.value}`')}")
+        # An address may stand there, with a password in it.
+        shown = re.sub(r"://[^/\s]*@", "://", str(self.value))
+        return InvalidSpec(f"{where}: expected {what}, found {kinds.get(type(self.value).__name__, f'`{shown}`')}")
 
 
 def parse(text: str, *, shown: str) -> Node:
@@ -78,6 +85,13 @@ def parse(text: str, *, shown: str) -> Node:
         raise InvalidSpec(f"{shown}: this is not YAML ({str(error).strip() or type(error).__name__})") from error
 
 
+def _is_writable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 class _Reader:
     def __init__(self, *, shown: str) -> None:
         self._shown = shown
@@ -90,13 +104,18 @@ class _Reader:
         if depth > _DEEPEST or self._left < 0:
             raise InvalidSpec(f"{where}: this is too {'deep' if depth > _DEEPEST else 'large'} for such a file")
         kind = type(node).__name__
+        tag = str(node.tag)
+        if tag.rpartition(":")[2] not in _TAGS or not tag.startswith("tag:yaml.org,2002:"):
+            raise InvalidSpec(f"{where}: the tag `{tag}` means nothing here", hint="Write the value without it")
         if kind == "MappingNode":
             return Node(value=self._mapping(node, where, depth), line=line, column=column)
         if kind == "SequenceNode":
             return Node(value=[self.read(item, depth + 1) for item in node.value], line=line, column=column)
-        tag = str(node.tag)
-        if tag.rpartition(":")[2] not in _TAGS or not tag.startswith("tag:yaml.org,2002:"):
-            raise InvalidSpec(f"{where}: the tag `{tag}` means nothing here", hint="Write the value without it")
+        if not _is_writable(str(node.value)):
+            raise InvalidSpec(
+                f"{where}: there is a character here that no file can hold",
+                hint="Take its escape (`\\0`, `\\ud800`) out",
+            )
         is_null = tag.endswith(":null")
         return Node(value=None if is_null else str(node.value), line=line, column=column)
 
@@ -118,5 +137,6 @@ class _Reader:
                     f"{place}: the key `{name}` is there twice",
                     hint="Put the two together",
                 )
-            found[name] = self.read(value, depth + 1)
+            at = (key.start_mark.line + 1, key.start_mark.column + 1)
+            found[name] = replace(self.read(value, depth + 1), key=at)
         return {**merged, **found}

@@ -162,20 +162,20 @@ def test_a_file_can_ask_for_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dependencis: [a]", "environment.yml:1:14: the key `dependencis` is not known"),
+        ("dependencis: [a]", "environment.yml:1:1: the key `dependencis` is not known"),
         ("dependencies:\n- a\n- b c d e\n", "environment.yml:3:3: version `c d` is not a version or a comparison with one"),
         ("dependencies: a", "environment.yml:1:15: expected a list of `dependencies`, found `a`"),
         ("dependencies: {a: b}", "environment.yml:1:15: expected a list of `dependencies`, found a mapping"),
         ("- a\n- b\n", "environment.yml:1:1: expected keys such as `channels` and `dependencies`, found a list"),
         ("dependencies:\n- pip:\n  - ok\n  - not ok\n", "environment.yml:4:5: `not ok` is not a requirement"),
-        ("dependencies:\n- pipp: [a]\n", "environment.yml:2:9: the key `pipp` is not known among the dependencies"),
+        ("dependencies:\n- pipp: [a]\n", "environment.yml:2:3: the key `pipp` is not known among the dependencies"),
         ("dependencies: [python=3.10, python=3.11]", "environment.yml:1:29: `python` is said twice and differently: `3.10.*` and `3.11.*`"),
         ("a: 1\na: 2\n", "environment.yml:2:1: the key `a` is there twice"),
         ("a:\n\t- b\n", "environment.yml:2:1: this is not YAML (found character '\\t' that cannot start any token)"),
         ("dependencies: [!!python/object:os.system a]", "environment.yml:1:16: the tag `tag:yaml.org,2002:python/object:os.system` means nothing here"),
         ("dependencies: ['https://h.example.org/noarch/a-1-0.conda']", "environment.yml:1:16: the address of a package cannot stand here"),
-        ("variables: {a b: c}", "environment.yml:1:18: `a b` cannot be the name of a variable"),
-        ("sys: [__cuda]", "environment.yml:1:7: `` is not a version"),
+        ("variables: {a b: c}", "environment.yml:1:13: `a b` cannot be the name of a variable"),
+        ("sys: [__cuda]", "environment.yml:1:7: `__cuda` is not one version of a virtual package"),
         ("---\na: 1\n---\nb: 2\n", "environment.yml:3:1: this is not YAML (but found another document)"),
     ],
 )  # fmt: skip
@@ -185,7 +185,7 @@ def test_what_is_wrong_is_said_with_line_and_column(text: str, message: str) -> 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     assert refused("chanels: []\ndependencies:\n- '?'\n- pip:\n  - a b\n").splitlines() == [
-        "environment.yml:1:10: the key `chanels` is not known",
+        "environment.yml:1:1: the key `chanels` is not known",
         "environment.yml:3:3: `?` is not a conda package with a version",
         "environment.yml:5:5: `a b` is not a requirement",
     ]
