@@ -183,8 +183,8 @@ def _split_build(text: str, where: str) -> tuple[str, str | None]:
         version, build = exact.group("version"), exact.group("build")
     else:
         version, space, build = text.rpartition(" ")
-        # "< 2" and ">=1, <2" have spaces that separate no build.
-        if not space or version.rstrip().endswith((",", "|", "=", "<", ">", "~", "!")) or build[0] in "=<>!~":
+        # "< 2", ">=1, <2" and ">=1 ,<2" have spaces that separate no build.
+        if not space or version.rstrip().endswith((",", "|", "=", "<", ">", "~", "!")) or build[0] in "=<>!~,|":
             return text, None
     if not _BUILD.fullmatch(build):
         raise InvalidSpec(f"{where}: `{_shown(build)}` is not a build string")
