@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from mfenv.domain.markers import applies
 from mfenv.domain.platform import Target
-from mfenv.errors import LockError
+from mfenv.errors import InvalidSpec, LockError
 from mfenv.formats.package_file import shown
 
 # A quoted text (which may hold anything), perhaps with the question whether it is among the groups or extras.
@@ -56,5 +56,5 @@ def holds_for(marker: str, *, target: Target, python: str, where: str) -> bool:
     try:
         return bool(applies(marker, target=target, pythons=[python]))
     # A name that no marker has is a `ValueError` or a `KeyError`, by the version of the library.
-    except (ValueError, KeyError, RecursionError) as error:
+    except (InvalidSpec, ValueError, KeyError, RecursionError) as error:
         raise LockError(f"{where}: `{shown(marker)}` is not a marker") from error
