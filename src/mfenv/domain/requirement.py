@@ -104,6 +104,25 @@ class Requirement:
         return f"{body} ; {self.marker}" if self.marker else body
 
 
+_ITEM = re.compile(r"\s*([A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?)\s*(.*)$", re.DOTALL)
+_EXACT = re.compile(r"==\s*([^=*,\s][^*,\s]*)")
+
+
+def key_and_constraint(text: str) -> tuple[str, str]:
+    """Split ``name[extra]==1.0; marker`` into what a mapping of packages has for it; an address stays with its name.
+
+    >>> key_and_constraint("tensorflow==2.10.0"), key_and_constraint("requests[socks] >=2; os_name == 'posix'")
+    (('tensorflow', '2.10.0'), ('requests[socks]', ">=2; os_name == 'posix'"))
+    """
+    body, _, marker = text.partition(";") if "@" not in text else (text, "", "")
+    found = _ITEM.match(body)
+    name, constraint = (found[1], found[2].strip()) if found and "@" not in text else (body, "")
+    # The mapping's bare version is an exact one.
+    bare = _EXACT.fullmatch(constraint)
+    constraint = bare[1] if bare else constraint
+    return name.strip(), f"{constraint}; {marker.strip()}" if marker.strip() else constraint
+
+
 _USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^/\s]*)@")
 
 

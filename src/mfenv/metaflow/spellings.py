@@ -5,11 +5,11 @@ Everything else reads the new spelling only: a flow gets the same request, which
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mfenv.domain.requirement import key_and_constraint
 from mfenv.errors import InvalidSpec
 
 _ALIASES = {"pip": "pypi", "pip_base": "pypi_base"}
@@ -74,18 +74,7 @@ def _pip_packages(value: Any, where: str) -> Any:
             f"{where}: expected names with versions, found `{value!r}`",
             hint='Write @pypi(packages={"requests": ">=2.21"})',
         )
-    return dict(_split(text) for text in value)
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Split ``name[extra]==1.0; marker`` before its constraint; an address stays with its name."""
-    body, _, marker = text.partition(";") if "@" not in text else (text, "", "")
-    found = re.match(r"\s*([A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?)\s*(.*)$", body, re.DOTALL)
-    name, constraint = (found[1], found[2].strip()) if found and "@" not in text else (body.strip(), "")
-    # The mapping's bare version is an exact one.
-    bare = re.fullmatch(r"==\s*([^*,\s]+)", constraint)
-    constraint = bare[1] if bare else constraint
-    return name.strip(), f"{constraint}; {marker.strip()}" if marker.strip() else constraint
+    return dict(key_and_constraint(text) for text in value)
 
 
 _REPLACEMENTS = {
