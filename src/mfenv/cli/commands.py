@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metaflow._vendor import click
 
+from mfenv.cli import render
 from mfenv.cli.render import spoken
+from mfenv.errors import EnvironmentsError
+
+if TYPE_CHECKING:
+    from mfenv.app.migrate import Migrated
 
 
 @click.group()
@@ -36,42 +43,23 @@ def migrate(flows: tuple[str, ...], *, write: bool, check: bool, as_json: bool) 
 
     Comments and everything else stay as they are. What is not sure is left, and said with its place. Settings that
     have changed are listed.
+
+    Ends with code 0, also when there are changes to make; with 1 when there are and --check asks for it; with 2 when
+    one of the files cannot be read or written. The others are dealt with all the same.
     """
     from mfenv.app.migrate import migrate_file
     from mfenv.metaflow.config import set_by_user
     from mfenv.migrate.settings import changed_settings
 
-    found = []
-    with spoken(as_json=as_json):
-        for flow in flows:
-            found.append(migrate_file(Path(flow), write=write))  # noqa: PERF401  (the first ones are written by then)
-    settings = changed_settings(set_by_user)
-    is_pending = any(one.is_changed for one in found) and not write
-    if as_json:
-        files = [
-            {
-                "file": str(one.path),
-                "changed": one.is_changed,
-                "written": one.is_changed and write,
-                "diff": one.diff,
-                "notes": [{"line": n.line, "column": n.column, "message": n.message} for n in one.notes],
-            }
-            for one in found
-        ]
-        click.echo(json.dumps({"files": files, "settings": settings}, indent=2))
-    else:
-        for one in found:
-            if one.is_changed:
-                click.echo(f"{one.path}: rewritten" if write else one.diff, nl=write)
-            else:
-                click.echo(f"{one.path}: nothing to rewrite")
-            for note in one.notes:
-                click.echo(f"{one.path}:{note.line}:{note.column}: left as it is: {note.message}", err=True)
-        for line in settings:
-            click.echo(f"setting {line}", err=True)
-        if is_pending:
-            click.echo("Nothing was written: add --write to make these changes.", err=True)
-    sys.exit(1 if check and is_pending else 0)
+    found: dict[str, Migrated | EnvironmentsError] = {}
+    for flow in flows:
+        try:
+            # A file that is named twice has nothing to change the second time.
+            found[flow] = found.get(flow) or migrate_file(Path(flow), write=write)
+        except EnvironmentsError as error:
+            found[flow] = error
+    settings = changed_settings(set_by_user, os.environ)
+    sys.exit(render.migration(found, settings, is_written=write, fails_when_pending=check, as_json=as_json))
 
 
 @environment.command(epilog="Example: metaflow environment resolve -r requirements.txt --python 3.11 --arch linux-64")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from metaflow._vendor import click
 
 from mfenv.errors import EnvironmentsError
+
+if TYPE_CHECKING:
+    from mfenv.app.migrate import Migrated
 
 
 @contextlib.contextmanager
@@ -21,9 +26,13 @@ def spoken(*, as_json: bool) -> Iterator[None]:
         if as_json:
             click.echo(json.dumps({"error": fields_of(error)}))
         else:
-            click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-            click.echo(error.explain(), err=True)
+            _tell(error)
         sys.exit(error.exit_code)
+
+
+def _tell(error: EnvironmentsError) -> None:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(error.explain(), err=True)
 
 
 def fields_of(error: EnvironmentsError) -> dict[str, object]:
@@ -35,3 +44,68 @@ def fields_of(error: EnvironmentsError) -> dict[str, object]:
         "output": error.output,
         "exit_code": error.exit_code,
     }
+
+
+def migration(
+    found: Mapping[str, Migrated | EnvironmentsError],
+    settings: Sequence[str],
+    *,
+    is_written: bool,
+    fails_when_pending: bool,
+    as_json: bool,
+) -> int:
+    """Print what became of files, by the names that the user gave them, and the lines on settings; return the code.
+
+    That of an error counts before that of changes which are only shown.
+    """
+    _escape_what_cannot_be_shown()
+    errors = [one for one in found.values() if isinstance(one, EnvironmentsError)]
+    is_pending = not is_written and any(
+        one.is_changed for one in found.values() if not isinstance(one, EnvironmentsError)
+    )
+    if as_json:
+        document = {
+            "files": [_file(name, one, is_written=is_written) for name, one in found.items()],
+            "settings": settings,
+        }
+        click.echo(json.dumps(document | ({"error": fields_of(errors[0])} if errors else {}), indent=2))
+    else:
+        for name, one in found.items():
+            if not isinstance(one, EnvironmentsError):
+                _tell_of_file(name, one, is_written=is_written)
+        for line in settings:
+            click.echo(f"setting {line}", err=True)
+        if is_pending:
+            click.echo("Nothing was written: add --write to make these changes.", err=True)
+        for error in errors:
+            _tell(error)
+    return errors[0].exit_code if errors else int(fails_when_pending and is_pending)
+
+
+def _tell_of_file(name: str, one: Migrated, *, is_written: bool) -> None:
+    """Print a diff where others can take it, and everything else beside it."""
+    if one.is_changed and not is_written:
+        click.echo(one.diff, nl=False)
+    else:
+        click.echo(f"{name}: {'rewritten' if one.is_changed else 'nothing to rewrite'}", err=True)
+    for note in one.notes:
+        click.echo(f"{name}:{note.line}:{note.column}: left as it is: {note.message}", err=True)
+
+
+def _file(name: str, one: Migrated | EnvironmentsError, *, is_written: bool) -> dict[str, object]:
+    if isinstance(one, EnvironmentsError):
+        return {"file": name, "error": fields_of(one)}
+    return {
+        "file": name,
+        "changed": one.is_changed,
+        "written": one.is_changed and is_written,
+        "diff": one.diff,
+        "notes": [{"line": note.line, "column": note.column, "message": note.message} for note in one.notes],
+    }
+
+
+def _escape_what_cannot_be_shown() -> None:
+    """Have what a terminal cannot show printed as escapes: the name or the text of a file may hold any character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

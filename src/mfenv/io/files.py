@@ -15,15 +15,20 @@ _CHUNK = 1 << 20
 _PAUSES = (0.05, 0.2, 1.0)
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = False, overwrite: bool = True) -> None:
+def write_atomically(
+    path: Path, content: bytes, *, durable: bool = False, overwrite: bool = True, mode: int | None = None
+) -> None:
     """Write `content` to `path` by way of a neighbour file and a rename; `durable` also survives power loss.
 
-    Without `overwrite`, a file that is there stays, whoever wrote it and however short a time ago.
+    Without `overwrite`, a file that is there stays, whoever wrote it and however short a time ago. With `mode`, the
+    file has these permissions before anything is in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         with neighbour.open("wb") as file:
+            if mode is not None:
+                neighbour.chmod(mode)
             file.write(content)
             if durable:
                 file.flush()

@@ -1,36 +1,66 @@
-"""Settings of earlier versions that mean something else here, or nothing any more."""
+"""Settings of earlier versions and of standard Metaflow that have changed, or mean nothing any more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-_CHANGED = {
+_TOOLS = "no longer needed: nothing has to be installed beside this package"
+_REMOTE = "not used: steps on remote compute have no environments yet"
+_SHARING = "not used: locks and packages stay on this machine yet"
+_LAYOUT = "no longer needed: the layout of the store is fixed"
+
+CHANGED: Mapping[str, str] = {
     "CONDA_DEPENDENCY_RESOLVER": "no longer needed: the solver comes with the package",
     "PYLOCK_TOML_DEPENDENCY_RESOLVER": "no longer needed: lock files are read as they are",
-    "CONDA_REMOTE_INSTALLER": "no longer needed: nothing has to be installed on remote machines",
-    "CONDA_REMOTE_INSTALLER_DIRNAME": "no longer needed: nothing has to be installed on remote machines",
-    "CONDA_LOCAL_DIST": "no longer needed: no conda is installed",
-    "CONDA_LOCAL_DIST_DIRNAME": "no longer needed: no conda is installed",
-    "CONDA_LOCAL_PATH": "means the folder of environments and caches now, not that of a conda installation",
+    "CONDA_LOCAL_PATH": "changed: the folder of environments and caches, not that of a conda installation",
+    "CONDA_LOCAL_DIST": _TOOLS,
+    "CONDA_LOCAL_DIST_DIRNAME": _TOOLS,
+    "CONDA_REMOTE_INSTALLER": _TOOLS,
+    "CONDA_REMOTE_INSTALLER_DIRNAME": _TOOLS,
+    "PATH_TO_MICROMAMBA": _TOOLS,
+    "CONDA_USE_FAST_INIT": _TOOLS,
+    "CONDA_REMOTE_COMMANDS": _REMOTE,
+    "CONDA_S3ROOT": _SHARING,
+    "CONDA_AZUREROOT": _SHARING,
+    "CONDA_GSROOT": _SHARING,
+    "CONDA_PACKAGE_S3ROOT": _SHARING,
+    "CONDA_PACKAGE_AZUREROOT": _SHARING,
+    "CONDA_PACKAGE_GSROOT": _SHARING,
+    "CONDA_USE_REMOTE_LATEST": _SHARING,
+    "CONDA_IGNORE_CACHING_DATASTORES": _SHARING,
+    "CONDA_MAGIC_FILE_V2": _LAYOUT,
+    "CONDA_PACKAGES_DIRNAME": _LAYOUT,
+    "CONDA_ENVS_DIRNAME": _LAYOUT,
+    "CONDA_PREFERRED_FORMAT": "no longer needed: a package is taken in the form in which it was resolved",
     "CONDA_SYS_MARKERS": "no longer needed: markers are evaluated for the machine that a step runs on",
+    "CONDA_ALL_ARCHS": "not used: environments are resolved for the platform that a step runs on",
     "CONDA_BUILDER_ENV_PACKAGES": "no longer needed: a project's own build requirements count",
-    "CONDA_HACK_CHANNEL_ALIAS": "no longer needed: name the channel by its address in CONDA_CHANNELS",
+    "CONDA_HACK_CHANNEL_ALIAS": "no longer needed: name the channel by its address in METAFLOW_CONDA_CHANNELS",
     "CONDA_TEST": "no longer needed: the local datastore works as any other",
 }
-_VALUES = {
-    "CONDA_PYPI_DEPENDENCY_RESOLVER": ({"uv", "none"}, "`uv` or `none`"),
-    "CONDA_MIXED_DEPENDENCY_RESOLVER": ({"hybrid", "none"}, "`hybrid` or `none`"),
+"""What is said of a setting whenever it is set, by its name without ``METAFLOW_``."""
+
+VALUES: Mapping[str, tuple[frozenset[str], str]] = {
+    "CONDA_PYPI_DEPENDENCY_RESOLVER": (frozenset({"uv", "none", "null"}), "`uv` or `none`"),
+    "CONDA_MIXED_DEPENDENCY_RESOLVER": (frozenset({"hybrid", "none", "null"}), "`hybrid` or `none`"),
 }
+"""The settings of which only some values have changed: those that are known, and how to say it."""
+
+RENAMED: Mapping[str, str] = {"CONDA_CHANNELS": "METAFLOW_CONDA_CHANNELS"}
+"""Variables of other tools that standard Metaflow's conda support followed, and the setting to use for them."""
 
 
-def changed_settings(value_of: Callable[[str], object]) -> list[str]:
-    """Return a line for each setting that is set and has changed.
+def changed_settings(value_of: Callable[[str], object], environment: Mapping[str, str]) -> list[str]:
+    """Return a line for each setting that is set and has changed. Values are not shown: they may be secret.
 
-    `value_of` gives a setting by its name without ``METAFLOW_``, or None. Values are not shown: they may be secret.
+    `value_of` gives a setting by its name without ``METAFLOW_``, or None; `environment` has other tools' variables.
     """
-    lines = [f"METAFLOW_{name}: {what}" for name, what in _CHANGED.items() if value_of(name) not in (None, "")]
-    for name, (known, words) in _VALUES.items():
+    lines = [f"METAFLOW_{name}: {what}" for name, what in CHANGED.items() if value_of(name) not in (None, "")]
+    for name, (known, words) in VALUES.items():
         value = value_of(name)
-        if value not in (None, "") and str(value).lower() not in known:
-            lines.append(f"METAFLOW_{name}: its values are {words} now")
+        if value not in (None, "") and str(value).strip().lower() not in known:
+            lines.append(f"METAFLOW_{name}: changed: its values are {words}")
+    for name, today in RENAMED.items():
+        if environment.get(name) and value_of(today.removeprefix("METAFLOW_")) in (None, ""):
+            lines.append(f"{name}: renamed: set {today}")
     return lines

@@ -110,3 +110,17 @@ def test_a_folder_that_somebody_still_writes_into_is_removed(tmp_path: Path, mon
     monkeypatch.setattr(os, "rmdir", rmdir)
     remove_tree(tmp_path / "staging")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_has_its_mode_before_anything_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    chmod = Path.chmod
+
+    def noting(self: Path, mode: int) -> None:
+        seen.append((self.read_bytes(), mode))
+        chmod(self, mode)
+
+    monkeypatch.setattr(Path, "chmod", noting)
+    write_atomically(tmp_path / "file", b"secret", mode=0o600)
+    assert seen == [(b"", 0o600)]
+    assert ((tmp_path / "file").read_bytes(), (tmp_path / "file").stat().st_mode & 0o777) == (b"secret", 0o600)
