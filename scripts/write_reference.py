@@ -131,7 +131,14 @@ COMMANDS_HEAD = """
 
 `metaflow environment` can be written `metaflow env`. Errors end a command with a code for their kind: 2 for what cannot
 be read, 3 for what cannot be resolved, 4 for locks, 5 for stores, 6 for environments that cannot be made, 7 for missing
-tools. With `--json` they are printed as one document with `kind`, `message`, `hint`, `output` and `exit_code`.
+tools. With `--json` they are the key `error` of the document, with `kind`, `message`, `hint`, `output` and `exit_code`.
+
+The command `metaflow` prints its version before everything else, to standard output too. A program that reads JSON
+calls this package, which does the same without that line:
+
+```console
+$ python -m mfenv.cli environment migrate flow.py --json
+```
 """
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 _TOOLS = "no longer needed: nothing has to be installed beside this package"
-_REMOTE = "not used: steps on remote compute have no environments yet"
-_SHARING = "not used: locks and packages stay on this machine yet"
+_REMOTE = "not used yet: steps on remote compute have no environments"
+_SHARING = "not used yet: locks and packages stay on this machine"
+_MODELS = "not used: there is no `@huggingface` here"
 _LAYOUT = "no longer needed: the layout of the store is fixed"
 
 CHANGED: Mapping[str, str] = {
@@ -33,10 +34,15 @@ CHANGED: Mapping[str, str] = {
     "CONDA_ENVS_DIRNAME": _LAYOUT,
     "CONDA_PREFERRED_FORMAT": "no longer needed: a package is taken in the form in which it was resolved",
     "CONDA_SYS_MARKERS": "no longer needed: markers are evaluated for the machine that a step runs on",
-    "CONDA_ALL_ARCHS": "not used: environments are resolved for the platform that a step runs on",
+    "CONDA_ALL_ARCHS": "not used: environments are for the platform that a step runs on, or that `--arch` names",
     "CONDA_BUILDER_ENV_PACKAGES": "no longer needed: a project's own build requirements count",
     "CONDA_HACK_CHANNEL_ALIAS": "no longer needed: name the channel by its address in METAFLOW_CONDA_CHANNELS",
     "CONDA_TEST": "no longer needed: the local datastore works as any other",
+    "HUGGINGFACE_AUTH_PROVIDER": _MODELS,
+    "HUGGINGFACE_AUTH_PROVIDERS": _MODELS,
+    "HUGGINGFACE_ENDPOINT": _MODELS,
+    "HUGGINGFACE_LOCAL_DIR": _MODELS,
+    "HUGGINGFACE_DOWNLOAD_TIMEOUT": _MODELS,
 }
 """What is said of a setting whenever it is set, by its name without ``METAFLOW_``."""
 
