@@ -68,7 +68,7 @@ def normal_marker(text: str, *, where: str) -> str:
 
     try:
         return str(Marker(text))
-    except InvalidMarker as error:
+    except (InvalidMarker, RecursionError) as error:
         raise InvalidSpec(
             f"{where}: `{text}` is not a marker",
             hint="Write for example `>=1.26; sys_platform == 'linux'`",

@@ -66,7 +66,7 @@ class Requirement:
         text = without_user_info(text)
         try:
             parsed = Parsed(text)
-        except InvalidRequirement as error:
+        except (InvalidRequirement, RecursionError) as error:
             raise InvalidSpec(
                 f"{where}: `{text}` is not a requirement",
                 hint='Write the name as the key and a version as its value: {"requests": ">=2.21"}',
