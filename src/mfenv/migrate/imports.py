@@ -44,7 +44,7 @@ class ImportChanges:
     def names_of(self, node: cst.ImportFrom) -> list[cst.ImportAlias] | None:
         """Return what an import is to bring; None when it stays as it is."""
         names = list(aliases_of(node))
-        new = sorted(self._added.get(node, ()))
+        new = sorted(set(self._added.get(node, ())) - {_both(alias)[1] for alias in names})
         for alias in aliases_of(node):
             name, local = _both(alias)
             today = ALIASES.get(name)
@@ -53,7 +53,8 @@ class ImportChanges:
             if self._is_gone(node, local):
                 _replace(names, alias, new, today)
             elif alias.asname and (node, local) in self._renamed:
-                names[names.index(alias)] = alias.with_changes(name=cst.Name(today))
+                asname = None if local == today else alias.asname
+                names[names.index(alias)] = alias.with_changes(name=cst.Name(today), asname=asname)
         for name in new:
             _append(names, name, node)
         is_changed = len(names) != len(aliases_of(node)) or any(

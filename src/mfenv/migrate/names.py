@@ -8,12 +8,15 @@ from typing import TypeGuard, TypeVar
 
 import libcst as cst
 from libcst import matchers as m
+from libcst.helpers import get_full_name_for_node
 from libcst.metadata import (
     Assignment,
     BaseAssignment,
+    BuiltinAssignment,
     ImportAssignment,
     MetadataWrapper,
     ParentNodeProvider,
+    PositionProvider,
     ScopeProvider,
 )
 
@@ -46,10 +49,13 @@ class Names:
         self.imports = [node for node in _found(wrapper, cst.ImportFrom) if _is_import(node)]
         """The file's imports of names of Metaflow's."""
         self._has_star = any(isinstance(node.names, cst.ImportStar) for node in self.imports)
-        modules = [alias for node in _found(wrapper, cst.Import) for alias in node.names if _is_module(alias)]
+        self._places = wrapper.resolve(PositionProvider)
         self.exported = {text for node in _found(wrapper, cst.Assign) for text in _exported(node)}
         """What the file says that it has for others, in ``__all__``."""
-        self.is_about_metaflow = bool(self.imports or modules)
+        named = [node.module for node in _found(wrapper, cst.ImportFrom) if node.module and not node.relative]
+        named += [alias.name for node in _found(wrapper, cst.Import) for alias in node.names]
+        modules = {(get_full_name_for_node(name) or "").partition(".")[0] for name in named}
+        self.is_about_metaflow = "metaflow" in modules
 
     def meaning(self, node: cst.BaseExpression) -> Meaning | None:
         """Return which of Metaflow's decorators an expression stands for, None when it is something else."""
@@ -65,19 +71,26 @@ class Names:
         doubt = "" if is_sure else f"`{node.value.value}` is not always Metaflow"
         return Meaning(name=node.attr.value, doubt=doubt)
 
-    def called(self, node: cst.BaseExpression, today: str) -> str | None:
-        """Return by what name `today` can be written in the place of `node`, None when nothing brings it there.
+    def called(self, node: cst.BaseExpression, today: str, *, beside: Meaning) -> str | None:
+        """Return by what name `today` can be written in the place of `node`, None when it has to be imported for that.
 
-        Raises `Unsure` when the file has something else of that name.
+        An import that may not have run by then is none. Raises `Unsure` when the file has something else of that name.
         """
         for one in self.imports:
             for alias in aliases_of(one):
                 local = alias.evaluated_alias or alias.evaluated_name
-                if alias.evaluated_name == today and self._stands_for(node, local) == today:
+                is_it = alias.evaluated_name == today and self._stands_for(node, local) == today
+                if is_it and (beside.imports == (one,) or self._has_run(one, node)):
                     return local
-        if self._bound(node, today):
+        if self._bound(node, today) and self._stands_for(node, today) != today:
             raise Unsure(f"the file has a `{today}` of its own: rename that first")
-        return today if self._has_star else None
+        return today if self._has_star and not beside.imports else None
+
+    def _has_run(self, statement: cst.ImportFrom, node: cst.CSTNode) -> bool:
+        """Tell whether an import of the file itself, under no condition, stands before `node`."""
+        is_of_file = isinstance(self._parents.get(self._parents[statement]), cst.Module)
+        places = [(self._places[one].start.line, self._places[one].start.column) for one in (statement, node)]
+        return is_of_file and places[0] < places[1]
 
     def references(self, node: cst.ImportFrom, local: str) -> list[cst.CSTNode]:
         """Return where what an import calls `local` is used."""
@@ -90,7 +103,7 @@ class Names:
 
         Raises `Unsure` when it may be something else.
         """
-        if _is_dictionary(node) or m.matches(node, m.Name("None")):
+        if self._is_dictionary(node) or m.matches(node, m.Name("None")):
             return node
         if not isinstance(node, cst.Name):
             raise Unsure("whether that is a dictionary cannot be seen here")
@@ -100,9 +113,14 @@ class Names:
         value = self._set_to(bound[0]) if bound else None
         if isinstance(value, cst.List):
             raise Unsure(f"`{node.value}` is a list")
-        if value is None or not _is_dictionary(value):
+        if value is None or not self._is_dictionary(value):
             raise Unsure(f"whether `{node.value}` is a dictionary cannot be seen here")
         return value
+
+    def _is_dictionary(self, node: cst.BaseExpression) -> bool:
+        if m.matches(node, m.Call(func=m.Name("dict"))):
+            return all(isinstance(one, BuiltinAssignment) for one in self._bound(node, "dict"))
+        return isinstance(node, cst.Dict | cst.DictComp)
 
     def _set_to(self, assignment: BaseAssignment) -> cst.BaseExpression | None:
         place = self._parents.get(assignment.node) if isinstance(assignment, Assignment) else None
@@ -133,10 +151,6 @@ class Names:
     def _bound(self, node: cst.BaseExpression, local: str) -> list[BaseAssignment]:
         scope = self._scopes.get(node)
         return list(scope[local]) if scope else []
-
-
-def _is_dictionary(node: cst.BaseExpression) -> bool:
-    return m.matches(node, m.Dict() | m.DictComp() | m.Call(func=m.Name("dict")))
 
 
 def _is_ours(name: str) -> bool:

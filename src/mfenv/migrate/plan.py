@@ -93,7 +93,7 @@ class Plan(cst.CSTVisitor):
         assert isinstance(call, cst.Call)
         found = calls.sort(call, self.names, today=today)
         wanted = [(f"pypi{base}", found.pypi), (f"named_env{base}", found.named)]
-        local = {name: self._local(func, name) for name, arguments in wanted if arguments}
+        local = {name: self._local(func, meaning, name) for name, arguments in wanted if arguments}
         parts = []
         if found.own:
             kept = decorator.with_changes(decorator=calls.keep(call, found.own))
@@ -122,14 +122,14 @@ class Plan(cst.CSTVisitor):
             self.imports.rename(meaning, func)
             self.known.add(func)
             return decorator
-        new = self._written(func, meaning, today, self._local(func, today))
+        new = self._written(func, meaning, today, self._local(func, meaning, today))
         self.known.add(func)
         self.imports.no_longer_uses(func)
         node = decorator.decorator
         return decorator.with_changes(decorator=node.with_changes(func=new) if isinstance(node, cst.Call) else new)
 
-    def _local(self, func: cst.BaseExpression, today: str) -> str | None:
-        return None if isinstance(func, cst.Attribute) else self.names.called(func, today)
+    def _local(self, func: cst.BaseExpression, meaning: Meaning, today: str) -> str | None:
+        return None if isinstance(func, cst.Attribute) else self.names.called(func, today, beside=meaning)
 
     def _written(self, func: cst.BaseExpression, meaning: Meaning, today: str, local: str | None) -> cst.BaseExpression:
         """Return how `today` is written beside `func`, and see to it that it is imported."""

@@ -95,6 +95,11 @@ PACKAGES = ("conda(name='a', libraries={})", "conda(libraries={})\n    @named_en
         (PACKAGES, "from metaflow import step\nfrom metaflow import conda\nfrom metaflow import FlowSpec\n", "from metaflow import step\nfrom metaflow import conda, named_env\nfrom metaflow import FlowSpec\n"),
         # Not an import that comes first, where the name would not be seen.
         (PACKAGES, "def g():\n    from metaflow import Task\n\nfrom metaflow import FlowSpec, conda, step\n", "def g():\n    from metaflow import Task\n\nfrom metaflow import FlowSpec, conda, step, named_env\n"),
+        # Not by one that comes later, or perhaps not at all.
+        (("pip", "pypi"), "from metaflow import pip, step, FlowSpec\nif TYPE_CHECKING:\n    from metaflow import pypi\n", "from metaflow import pypi, step, FlowSpec\nif TYPE_CHECKING:\n    from metaflow import pypi\n"),
+        (("p(name='a')", "named_env(name='a')"), "from metaflow import step, FlowSpec, pip as p\n", "from metaflow import step, FlowSpec, named_env\n"),
+        (("pypi", "pypi"), "from metaflow import step, FlowSpec, pip as pypi\n", "from metaflow import step, FlowSpec, pypi\n"),
+        (("q", "q"), "from metaflow import pypi, pip as q\nfrom metaflow import FlowSpec, step\n", "from metaflow import pypi, pypi as q\nfrom metaflow import FlowSpec, step\n"),
         (PACKAGES, "if x:\n    from metaflow import FlowSpec, conda, step\nelse:\n    from metaflow import conda, FlowSpec, step\n", "if x:\n    from metaflow import FlowSpec, conda, step, named_env\nelse:\n    from metaflow import conda, FlowSpec, step, named_env\n"),
     ],
 )  # fmt: skip
@@ -102,6 +107,12 @@ def test_names_are_imported_where_the_old_ones_were(decorators: tuple[str, str],
     before, after = (BODY.format(one) for one in decorators)
     assert rewrite(old + before, shown="f") == rewrite(new + after, shown="f")
     assert rewrite(old + before, shown="f").text == new + after
+
+
+def test_a_name_that_is_imported_further_down_is_imported_above_too() -> None:
+    old = "from metaflow import conda\n\n@conda(pip_packages={})\ndef f(): ...\n\nfrom metaflow import pypi\n"
+    new = "from metaflow import conda, pypi\n\n@pypi(packages={})\ndef f(): ...\n\nfrom metaflow import pypi\n"
+    assert rewrite(old, shown="f").text == new
 
 
 @pytest.mark.parametrize(
@@ -119,6 +130,7 @@ def test_names_are_imported_where_the_old_ones_were(decorators: tuple[str, str],
         (flow("@conda(name='a', **more)", f"{START}, conda"), 5, 5, "@conda: what `*` and `**` bring cannot be seen here"),
         (flow("@conda(**more)", f"{START}, conda"), 5, 5, "@conda: what `**` brings cannot be seen here; there may be old arguments in it"),
         (flow("@conda(**more)", f"{START}, conda", "more = {'name': 'a'}"), 5, 5, "@conda: what `**` brings cannot be seen here; there may be old arguments in it"),
+        (flow("@conda(pip_packages=dict())", f"{START}, conda", "from other import dict"), 5, 5, "@conda: whether that is a dictionary cannot be seen here; `@pypi(packages=...)` takes no list"),
         (flow("@conda({}, name='a')", f"{START}, conda"), 5, 5, "@conda: it has an argument without a name"),
         (flow("@conda(sources=['a'], channels=['b'])", f"{START}, conda"), 5, 5, "@conda: it has both `sources` and `channels`: put the first before the second by hand"),
         (flow("@conda(  # first\n    name='a',\n)", f"{START}, conda"), 5, 5, "@conda: it has comments of which it is not clear what argument they are about"),
@@ -160,6 +172,7 @@ def test_a_name_that_is_used_otherwise_too_stays_imported() -> None:
         flow("@conda\n@retry(times=3)", f"{START}, conda, retry"),
         flow("@card(name='a')\n@project(name='b')", f"{START}, card, project"),
         flow("@named_env(name='a')", f"{START}, named_env"),
+        "from metaflow.plugins import conda\n",
         "try:\n    from metaflow import conda\nexcept ImportError:\n    conda = None\n\n@conda(libraries={})\ndef f(): ...\n",
         "from metaflow import Runner\nRunner('f.py', decospecs=['conda:libraries={\"sources\": \"1\"}'])\n",
     ],
