@@ -77,6 +77,12 @@ def test_any_real_difference_counts(name: str) -> None:
     assert key(replace(BASE, **fields)) != key(BASE)  # type: ignore[arg-type]
 
 
+def test_the_hashes_of_a_constraint_count() -> None:
+    bound = wanted("other <3")
+    pinned = [replace(bound, hashes=(f"sha256:{digit * 64}",)) for digit in "ab"]
+    assert len({key(replace(BASE, constraints=(one,))) for one in (bound, *pinned)}) == 3
+
+
 def test_a_lock_file_counts_by_content_and_choice_and_not_by_place() -> None:
     lock = LockFile(kind=LockFileKind.UV, digest="1", groups=("a", "b"), path=Path("/a/uv.lock"))
     same = replace(lock, path=Path("/b/uv.lock"), groups=("b", "a"))
@@ -123,8 +129,9 @@ def test_the_spelling_of_a_conda_package_never_counts(spellings: tuple[str, ...]
 def test_where_the_project_lies_never_counts() -> None:
     def at(folder: str) -> str:
         home = Path(folder)
+        wheel = wanted("whl ./dist/whl-1-py3-none-any.whl", folder)
         layer = SpecLayer(
-            pypi=(wanted("lib ./lib", folder), wanted("whl ./dist/whl-1-py3-none-any.whl", folder)),
+            pypi=(wanted("lib ./lib", folder), replace(wheel, hashes=("sha256:" + "a" * 64,))),
             channels=(Channel.parse("./channel", where="here", relative_to=home),),
             indexes=(PackageIndex.parse("./index", where="here", relative_to=home),),
             flags=(ResolverFlag.parse("find-links=./wheels", where="here", relative_to=home),),

@@ -258,6 +258,7 @@ def _both_specs(first: MatchSpec, second: MatchSpec, owner: str) -> MatchSpec:
         version=_both_versions(name, first.version, second.version, owner),
         build=_agreed(owner, f"the build of {name}", first.build, second.build),
         channel=_agreed(owner, f"the channel of {name}", first.channel, second.channel),
+        marker=_agreed(owner, f"the marker of {name}", first.marker, second.marker) or "",
     )
 
 
@@ -372,7 +373,11 @@ class EnvironmentSpec:
             "local_content": [list(pair) for pair in self.local_content],
             "constraints": [requirement.identity for requirement in self.pypi_constraints],
             "flags": [flag.identity for flag in self.flags],
-            "hashes": [[str(requirement), *requirement.hashes] for requirement in self.pypi if requirement.hashes],
+            "hashes": [
+                [requirement.identity, *requirement.hashes]
+                for requirement in (*self.pypi, *self.pypi_constraints)
+                if requirement.hashes
+            ],
             "pinned_indexes": [[requirement.name, requirement.index] for requirement in self.pypi if requirement.index],
             "variables": [list(pair) for pair in self.variables],
             "base": [_identity_of(self.base)] if self.base else [],
