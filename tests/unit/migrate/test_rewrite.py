@@ -91,6 +91,7 @@ PACKAGES = ("conda(name='a', libraries={})", "conda(libraries={})\n    @named_en
         (NAMED, "from metaflow import (\n    FlowSpec,\n    step,\n    named_env,\n    pip\n)\n", "from metaflow import (\n    FlowSpec,\n    step,\n    named_env\n)\n"),
         (PACKAGES, "from metaflow import (\n    FlowSpec,\n    conda,\n    step,\n)\n", "from metaflow import (\n    FlowSpec,\n    conda,\n    step,\n    named_env,\n)\n"),
         (PACKAGES, "from metaflow import (\n    FlowSpec,  # it\n    conda,\n    step  # last\n)\n", "from metaflow import (\n    named_env,\n    FlowSpec,  # it\n    conda,\n    step  # last\n)\n"),
+        (PACKAGES, "from metaflow import (\n    FlowSpec,\n    conda,\n    step,  # last\n)\n", "from metaflow import (\n    named_env,\n    FlowSpec,\n    conda,\n    step,  # last\n)\n"),
         (PACKAGES, "from metaflow import (FlowSpec, conda,  # two\n                      step)\n", "from metaflow import (FlowSpec, conda,  # two\n                      step, named_env)\n"),
         (PACKAGES, "from metaflow import step\nfrom metaflow import conda\nfrom metaflow import FlowSpec\n", "from metaflow import step\nfrom metaflow import conda, named_env\nfrom metaflow import FlowSpec\n"),
         # Not an import that comes first, where the name would not be seen.
