@@ -360,28 +360,29 @@ def _option(name: str, value: Any, where: str, folder: Path) -> Written:
         case "pre" | "no_index":
             return Written(layer=SpecLayer(flags=(ResolverFlag.parse(name.replace("_", "-"), where=where),)))
     raise InvalidSpec(
-        f"{where}: the option `--{name.replace('_', '-')}` belongs behind a requirement",
-        hint="Write it on the line of the requirement that it is for, or take it out",
+        f"{where}: the option `{_spelling(name)}` cannot stand here",
+        hint="Begin a line with `-e`, and write what belongs to a requirement behind it on its line",
     )
 
 
-_OF_BUILDS = {
-    "config_settings": "--config-settings",
-    "global_options": "--global-option",
-    "install_options": "--install-option",
-}
+def _spelling(name: str) -> str:
+    """Return an option as users write it, by the name that pip has for it."""
+    return next(option.get_opt_string() for option in _option_parser().option_list if option.dest == name)
+
+
+_OF_BUILDS = frozenset({"config_settings", "global_options", "install_options"})
 
 
 def _requirement(body: str, options: Mapping[str, Any], where: str, folder: Path, *, is_editable: bool) -> Written:
     for name in options:
         if name in _OF_BUILDS:
             raise InvalidSpec(
-                f"{where}: `{_OF_BUILDS[name]}` cannot be passed on to the build of a wheel",
+                f"{where}: `{_spelling(name)}` cannot be passed on to the build of a wheel",
                 hint="Take it out if the build goes without it, or build the wheel yourself and name its file",
             )
         if name != "hashes":
             raise InvalidSpec(
-                f"{where}: `--{name.replace('_', '-').removesuffix('s')}` cannot stand behind a requirement",
+                f"{where}: `{_spelling(name)}` cannot stand behind a requirement",
                 hint="Write it on a line of its own",
             )
     wanted = _wanted(body, where, folder, is_editable=is_editable)
@@ -429,7 +430,7 @@ def _wanted(text: str, where: str, folder: Path, *, is_editable: bool) -> Requir
         return _checked(text, where)
     body, marker = _split_marker(written, is_address=bool(named or _ADDRESS.match(text)))
     if not body:
-        raise InvalidSpec(f"{where}: `{text or '-e'}` names no folder and no address", hint=_HINT)
+        raise InvalidSpec(f"{where}: `{without_user_info(text) or '-e'}` names no folder and no address", hint=_HINT)
     project, address = _project(body, where, folder, project=named["project"].strip() if named else "")
     is_folder = address.startswith("file:") and not urlsplit(address).path.endswith(_ARCHIVES)
     if is_editable and not is_folder and not address.startswith("git+"):
@@ -519,7 +520,8 @@ def _path(text: str, folder: Path, where: str) -> Path:
     with contextlib.suppress(ValueError, RuntimeError):
         parts = urlsplit(text) if text.startswith("file:") else None
         path = unquote(parts.path) if parts else text
-        if "\0" not in path and (parts is None or parts.netloc in {"", "localhost"}):
+        # What looks like an address is none of a path, and may hold a password.
+        if not ("\0" in path or "://" in path) and (parts is None or parts.netloc in {"", "localhost"}):
             # As text: links are followed by whoever reads the file.
             return Path(os.path.normpath(folder.absolute() / Path(path).expanduser()))
     raise InvalidSpec(
