@@ -56,7 +56,7 @@ def test_a_writer_that_is_killed_leaves_what_was_there_or_what_it_wrote(tmp_path
             writer.kill()
         content = store.get("mfenv/v1/a") or b""
         assert (len(content), len(set(content))) == (500_000, 1)
-        assert list(store.list("mfenv/v1/")) == ["mfenv/v1/a"]
+        assert [info.key for info in store.list("mfenv/v1/")] == ["mfenv/v1/a"]
 
 
 def test_put_keeps_the_first_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

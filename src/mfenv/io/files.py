@@ -17,11 +17,11 @@ _PAUSES = (0.05, 0.2, 1.0)
 
 def write_atomically(
     path: Path, content: bytes, *, durable: bool = False, overwrite: bool = True, mode: int | None = None
-) -> None:
+) -> bool:
     """Write `content` to `path` by way of a neighbour file and a rename; `durable` also survives power loss.
 
-    Without `overwrite`, a file that is there stays, whoever wrote it and however short a time ago. With `mode`, the
-    file has these permissions before anything is in it.
+    Without `overwrite`, a file that is there stays, whoever wrote it and however short a time ago; return whether this
+    call wrote. With `mode`, the file has these permissions before anything is in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
@@ -33,20 +33,24 @@ def write_atomically(
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        if overwrite or not _linked(neighbour, path):
+        linked = None if overwrite else _linked(neighbour, path)
+        if linked is None:
             neighbour.replace(path)
+        return linked is not False
     except BaseException:
         neighbour.unlink(missing_ok=True)
         raise
 
 
-def _linked(neighbour: Path, path: Path) -> bool:
-    """Give `neighbour` the name `path` unless that is taken; False where the file system has no hard links."""
+def _linked(neighbour: Path, path: Path) -> bool | None:
+    """Give `neighbour` the name `path`; False when that is taken, None where the file system has no hard links."""
     try:
         path.hardlink_to(neighbour)
     except OSError:
         if not path.exists():
-            return False
+            return None
+        neighbour.unlink()
+        return False
     neighbour.unlink()
     return True
 

@@ -14,8 +14,10 @@ Each names the fixtures that the inheriting class provides; nothing here needs m
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,9 +58,9 @@ class BlobStoreContract:
         assert store.get("mfenv/v1/a") == every_byte
         assert store.get("mfenv/v1/empty") == b""
 
-    def test_the_first_put_stays(self, store: BlobStore) -> None:
-        store.put("mfenv/v1/a", b"first")
-        store.put("mfenv/v1/a", b"second")
+    def test_the_first_put_stays_and_tells_so(self, store: BlobStore) -> None:
+        assert store.put("mfenv/v1/a", b"first") is True
+        assert store.put("mfenv/v1/a", b"second") is False
         assert store.get("mfenv/v1/a") == b"first"
 
     def test_replace_replaces_and_creates(self, store: BlobStore) -> None:
@@ -68,21 +70,85 @@ class BlobStoreContract:
 
     def test_list_yields_whole_keys_below_the_prefix_and_no_neighbours(self, store: BlobStore) -> None:
         for key in ("m/a/1", "m/a/deep/2", "m/ab/3", "m/b/4"):
+            store.put(key, b"content"[: len(key) - 3])
+        assert sorted((info.key, info.size) for info in store.list("m/a/")) == [("m/a/1", 2), ("m/a/deep/2", 7)]
+
+    def test_list_yields_more_than_a_page(self, store: BlobStore) -> None:
+        keys = {f"mfenv/v1/many/{number:04}" for number in range(1_100)}
+        for key in keys:
             store.put(key, b"")
-        assert sorted(store.list("m/a/")) == ["m/a/1", "m/a/deep/2"]
+        assert {info.key for info in store.list("mfenv/v1/many/")} == keys
+
+    def test_keys_with_unusual_characters_are_kept_apart(self, store: BlobStore) -> None:
+        keys = ["m/a b", "m/a%20b", "m/a+b", "m/a@b", "m/é", "m/a=b&c?d#e", "m/a!b-1.0-py3.tar.bz2"]
+        for key in keys:
+            store.put(key, key.encode())
+        assert {info.key: store.get(info.key) for info in store.list("m/")} == {key: key.encode() for key in keys}
+        assert set(store.find([*keys, "m/a"])) == set(keys)
+
+    def test_find_tells_size_and_time_of_what_is_there(self, store: BlobStore) -> None:
+        before = datetime.now(timezone.utc) - timedelta(minutes=5)
+        store.put("mfenv/v1/a", b"12345")
+        found = store.find(["mfenv/v1/a", "mfenv/v1/absent"])
+        assert list(found) == ["mfenv/v1/a"]
+        assert found["mfenv/v1/a"].size == 5
+        assert before < found["mfenv/v1/a"].modified < datetime.now(timezone.utc) + timedelta(minutes=5)
+        assert list(store.list("mfenv/v1/")) == [found["mfenv/v1/a"]]
+
+    def test_files_go_there_and_come_back_and_each_is_told(self, store: BlobStore, tmp_path: Path) -> None:
+        contents = {f"mfenv/v1/f{number}": bytes([number]) * (number * 70_000) for number in range(6)}
+        sent, brought = list[tuple[str, int]](), list[tuple[str, int]]()
+        files = {key: tmp_path / key.rpartition("/")[2] for key in contents}
+        for key, path in files.items():
+            path.write_bytes(contents[key])
+        store.upload(files, lambda key, size: sent.append((key, size)))
+        back = {key: tmp_path / f"back-{path.name}" for key, path in files.items()}
+        found = store.download(
+            {**back, "mfenv/v1/absent": tmp_path / "absent"}, lambda key, size: brought.append((key, size))
+        )
+        assert found == set(contents)
+        assert {key: path.read_bytes() for key, path in back.items()} == contents
+        assert sorted(sent) == sorted(brought) == sorted((key, len(content)) for key, content in contents.items())
+
+    def test_an_upload_replaces_what_is_there(self, store: BlobStore, tmp_path: Path) -> None:
+        store.put("mfenv/v1/a", b"damaged")
+        (tmp_path / "whole").write_bytes(b"whole")
+        store.upload({"mfenv/v1/a": tmp_path / "whole"})
+        assert store.get("mfenv/v1/a") == b"whole"
+
+    def test_a_touch_makes_young_and_changes_nothing_else(self, store: BlobStore) -> None:
+        store.put("mfenv/v1/a", b"content")
+        before = store.find(["mfenv/v1/a"])["mfenv/v1/a"]
+        # Some stores tell full seconds.
+        time.sleep(1.1)
+        store.touch(["mfenv/v1/a", "mfenv/v1/absent"])
+        after = store.find(["mfenv/v1/a", "mfenv/v1/absent"])
+        assert list(after) == ["mfenv/v1/a"]
+        assert after["mfenv/v1/a"].modified > before.modified
+        assert store.get("mfenv/v1/a") == b"content"
+
+    def test_what_is_deleted_is_gone_and_can_be_put_again(self, store: BlobStore) -> None:
+        keys = [f"mfenv/v1/d/{number}" for number in range(5)]
+        for key in keys:
+            store.put(key, b"1")
+        store.delete([*keys[:4], "mfenv/v1/absent"])
+        assert [info.key for info in store.list("mfenv/v1/d/")] == keys[4:]
+        assert store.put(keys[0], b"2") is True
+        assert store.get(keys[0]) == b"2"
 
     def test_of_many_that_put_at_once_one_wins_and_all_see_it(self, store: BlobStore) -> None:
         together = threading.Barrier(8)
 
-        def put(number: int) -> bytes | None:
+        def put(key: str, number: int) -> tuple[bool, bytes | None]:
             together.wait(timeout=30)
-            store.put("mfenv/v1/contended", str(number).encode() * 1000)
-            return store.get("mfenv/v1/contended")
+            return store.put(key, str(number).encode() * 1000), store.get(key)
 
-        for _ in range(5):
+        for attempt in range(5):
+            key = f"mfenv/v1/contended{attempt}"
             with ThreadPoolExecutor(8) as pool:
-                seen = set(pool.map(put, range(8)))
-            assert seen == {store.get("mfenv/v1/contended")}
+                answers = list(pool.map(put, [key] * 8, range(8)))
+            assert [won for won, _ in answers].count(True) == 1
+            assert {seen for _, seen in answers} == {store.get(key)}
 
     def test_readers_never_see_half_of_a_blob(self, store: BlobStore) -> None:
         whole = [bytes([65 + number]) * 200_000 for number in range(4)]
@@ -99,7 +165,7 @@ class BlobStoreContract:
             writing = pool.submit(write)
             while not done.is_set() and not writing.done():
                 assert store.get("mfenv/v1/a") in whole
-                assert set(store.list("mfenv/v1/")) == {"mfenv/v1/a"}
+                assert {info.key for info in store.list("mfenv/v1/")} == {"mfenv/v1/a"}
             writing.result()
 
 

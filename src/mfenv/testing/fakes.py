@@ -24,7 +24,7 @@ from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.plan import archive_path
 from mfenv.io.files import write_atomically
 from mfenv.io.worker import OnEvent
-from mfenv.store.base import BlobStore
+from mfenv.store.base import BlobStore, OnTransfer
 
 PREFIX = "{prefix}"
 """What stands for the environment's folder in the files of a `FakePackage`."""
@@ -57,32 +57,45 @@ class ScriptedCalls:
 class FailingBlobStore:
     """A store that goes out of reach at a certain write, as a crash would have it."""
 
+    kind = "local"
+
     def __init__(self, store: BlobStore, *, writes: int) -> None:
-        """Hand the first `writes` writes on to `store`, and fail from then on."""
+        """Hand the first `writes` writes on to `store`, and fail from then on; each file of an upload is one."""
         self._store = store
         self._left = writes
+        self.location = store.location
+        self.get = store.get
+        self.list = store.list
+        self.find = store.find
+        self.download = store.download
+        self.touch = store.touch
 
-    def get(self, key: str) -> bytes | None:
-        """See `BlobStore.get`."""
-        return self._store.get(key)
-
-    def list(self, prefix: str) -> Iterator[str]:
-        """See `BlobStore.list`."""
-        return self._store.list(prefix)
-
-    def put(self, key: str, content: bytes) -> None:
+    def put(self, key: str, content: bytes) -> bool:
         """See `BlobStore.put`."""
-        self._write(self._store.put, key, content)
+        self._count(key)
+        return self._store.put(key, content)
 
     def replace(self, key: str, content: bytes) -> None:
         """See `BlobStore.replace`."""
-        self._write(self._store.replace, key, content)
+        self._count(key)
+        self._store.replace(key, content)
 
-    def _write(self, write: Callable[[str, bytes], None], key: str, content: bytes) -> None:
+    def upload(self, files: Mapping[str, Path], on_transfer: OnTransfer | None = None) -> None:
+        """See `BlobStore.upload`."""
+        for key, path in files.items():
+            self._count(key)
+            self._store.upload({key: path}, on_transfer)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `BlobStore.delete`."""
+        for key in keys:
+            self._count(key)
+            self._store.delete([key])
+
+    def _count(self, key: str) -> None:
         if self._left <= 0:
             raise StoreError(f"`{key}` cannot be written: this store fails on purpose")
         self._left -= 1
-        write(key, content)
 
 
 class FakeResolver:
