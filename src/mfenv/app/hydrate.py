@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from mfenv.domain.digest import LockId
@@ -16,8 +16,15 @@ _AT_ONCE = 2
 class BackgroundHydration:
     """Makes environments in the order in which they will be needed; whoever needs one waits for that one alone."""
 
-    def __init__(self, hydrator: Hydrator, locks: Iterable[LockedEnvironment], events: HydrationEvents) -> None:
-        """Begin with those of `locks` that are not there yet."""
+    def __init__(
+        self,
+        hydrator: Hydrator,
+        locks: Iterable[LockedEnvironment],
+        events: HydrationEvents,
+        *,
+        on_ready: Callable[[LockId], None] = lambda _lock: None,
+    ) -> None:
+        """Begin with those of `locks` that are not there yet; `on_ready` is told of each that is, from any thread."""
         self.ready: dict[LockId, Prefix] = {}
         self.missing: list[LockedEnvironment] = []
         for lock in {lock.id: lock for lock in locks}.values():
@@ -28,14 +35,15 @@ class BackgroundHydration:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-hydrate") if self.missing else None
         self._hydrator = hydrator
         self._events = events
+        self._on_ready = on_ready
         self._coming: dict[LockId, Future[Prefix]] = {}
 
     def start(self) -> None:
         """Start making what is missing; returns at once."""
+        for lock_id in self.ready:
+            self._on_ready(lock_id)
         if self._pool:
-            self._coming = {
-                lock.id: self._pool.submit(self._hydrator.hydrate, lock, self._events) for lock in self.missing
-            }
+            self._coming = {lock.id: self._pool.submit(self._make, lock) for lock in self.missing}
 
     def add(self, lock: LockedEnvironment) -> None:
         """Begin to make one more environment, unless it is there or coming."""
@@ -43,10 +51,16 @@ class BackgroundHydration:
             return
         if prefix := self._hydrator.ready(lock):
             self.ready[lock.id] = prefix
+            self._on_ready(lock.id)
             return
         self._pool = self._pool or ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-hydrate")
         self.missing.append(lock)
-        self._coming[lock.id] = self._pool.submit(self._hydrator.hydrate, lock, self._events)
+        self._coming[lock.id] = self._pool.submit(self._make, lock)
+
+    def _make(self, lock: LockedEnvironment) -> Prefix:
+        prefix = self._hydrator.hydrate(lock, self._events)
+        self._on_ready(lock.id)
+        return prefix
 
     def prefix(self, lock_id: LockId) -> Prefix:
         """Return an environment, when it is ready. Raises the `EnvironmentsError` that its making ended with."""

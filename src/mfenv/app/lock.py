@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mfenv.domain.artifact import Artifact, LockedArtifact
+from mfenv.domain.digest import LockId
+from mfenv.domain.group import LockGroup
 from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage
+from mfenv.domain.others import Others
 from mfenv.domain.provenance import Provenance
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPypiPackage
-from mfenv.errors import EnvironmentsError
+from mfenv.errors import EnvironmentsError, LockError
 from mfenv.resolve.base import Resolver
 from mfenv.resolve.foreign import ForeignBuildError, joined
+from mfenv.resolve.satisfies import satisfies
 from mfenv.resolve.service import resolve_all
 from mfenv.store.locks import LockStore
+from mfenv.store.project_index import Default, ProjectIndex
 
 Measure = Callable[[Sequence[Artifact]], Sequence[LockedArtifact]]
 """Brings files whose index tells no digest, and tells it."""
@@ -31,37 +36,126 @@ class Locker:
     """Finds and makes locks."""
 
     locks: LockStore
+    index: ProjectIndex
     resolver: Resolver
     measure: Measure
     builds: Callable[[ResolutionRequest, ResolvedEnvironment], Build]
     has: Callable[[LockedArtifact], bool]
     """Tells whether a wheel that was built is still here."""
+    is_shared: Callable[[LockId], bool] = lambda _lock: False
+    """Tells whether a store is known to have all files of a lock; asks nobody."""
     user: str
     now: Callable[[], datetime]
+    others: Others = field(default_factory=Others)
+    """Whose locks in the shared store count as known, too."""
+    tell: Callable[[str], None] = lambda _line: None
+    """Told why a lock that somebody has is not used."""
 
     def known(self, requests: Iterable[ResolutionRequest]) -> dict[ResolutionRequest, LockedEnvironment]:
-        """Return the locks there are for `requests`; starts nothing and asks nobody.
+        """Return the locks there are for `requests`; solves nothing, and asks the shared store only where it has to.
 
-        A lock with a wheel that was built, on another machine or in a cache that is gone, cannot be used: nobody
-        serves that wheel.
+        First those that this project used last; then, where the settings say so, the latest that others got. A lock
+        with a wheel that was built, and that is nowhere any more, cannot be used: nobody serves that wheel.
         """
-        found = {request: self.locks.find(request.key, request.target) for request in dict.fromkeys(requests)}
-        return {request: lock for request, lock in found.items() if lock and self._is_whole(lock)}
+        requests = list(dict.fromkeys(requests))
+        found = {request: lock for request in requests if (lock := self._default(request))}
+        if not self.others.is_nobody:
+            for request in requests:
+                if request not in found and (latest := self._latest(request, found)):
+                    found[request] = latest
+        return found
+
+    def _default(self, request: ResolutionRequest) -> LockedEnvironment | None:
+        default = self.index.default(request.key, request.target)
+        try:
+            lock = self.locks.get(default.lock) if default else None
+        except LockError:
+            return None
+        if default is None or lock is None or lock.platform is not request.target.platform:
+            return None
+        if default.is_chosen and (reason := satisfies(lock, request.spec)):
+            self.tell(f"Environment {lock.id} was chosen for this request and does not fit it any more: {reason}.")
+            return None
+        return lock if self._is_whole(lock) else None
+
+    def _latest(
+        self, request: ResolutionRequest, found: Mapping[ResolutionRequest, LockedEnvironment]
+    ) -> LockedEnvironment | None:
+        """Return the latest lock that others got; first of all one that was resolved together with what is used."""
+        answers = self.locks.answers(request.key, request.target)
+        answers = [answer for answer in answers if self.others.count(answer.user, me=self.user)]
+        used = [lock.id for asked, lock in found.items() if asked.key == request.key]
+        together = {self.locks.sibling(lock_id, request.target.platform) for lock_id in used}
+        for answer in sorted(answers, key=lambda answer: answer.lock not in together):
+            try:
+                lock = self.locks.get(answer.lock)
+            except LockError as error:
+                self.tell(f"Environment {answer.lock} of {answer.user} cannot be read: {error.message}.")
+                continue
+            if lock is None or lock.platform is not request.target.platform:
+                continue
+            if reason := satisfies(lock, request.spec):
+                self.tell(f"Environment {lock.id} of {answer.user} does not fit: {reason}.")
+                continue
+            group = next(iter(self.locks.groups(lock.id)), None)
+            self.index.set_defaults([self._as_default(request, lock.id, group.id if group else "")])
+            return lock
+        return None
 
     def _is_whole(self, lock: LockedEnvironment) -> bool:
-        return all(self.has(package.artifact) for package in lock.pypi if package.built_from)
+        return all(self.has(package.artifact) for package in lock.pypi if package.built_from) or self.is_shared(lock.id)
 
-    def resolve(self, requests: Iterable[ResolutionRequest]) -> Mapping[ResolutionRequest, Outcome]:
-        """Solve `requests`, keep the locks, and return them or the errors that came instead."""
+    def resolve(
+        self, requests: Iterable[ResolutionRequest], *, together: bool = False, set_default: bool = True
+    ) -> Mapping[ResolutionRequest, Outcome]:
+        """Solve `requests`, keep the locks, and return them or the errors that came instead.
+
+        With `together`, the locks, of several platforms, are a group from then on, if all came to be.
+        """
         answers = resolve_all(requests, self.resolver)
-        return {request: self._keep(request, answer) for request, answer in answers.items()}
+        outcomes = {request: self._keep(request, answer) for request, answer in answers.items()}
+        locks = {request: one for request, one in outcomes.items() if isinstance(one, LockedEnvironment)}
+        group = LockGroup.of({lock.platform: lock.id for lock in locks.values()})
+        is_group = together and len(locks) == len(outcomes) and len(group.locks) > 1
+        if is_group:
+            self.locks.keep_group(group)
+        if set_default:
+            self.use(locks, group=group.id if is_group else "")
+        return outcomes
+
+    def are_together(self, locks: Mapping[ResolutionRequest, LockedEnvironment]) -> bool:
+        """Tell whether these locks, of several platforms, were resolved together."""
+        group = LockGroup.of({lock.platform: lock.id for lock in locks.values()})
+        return all(
+            any(set(group.locks) <= set(known.locks) for known in self.locks.groups(lock.id)) for lock in locks.values()
+        )
+
+    def use(
+        self, locks: Mapping[ResolutionRequest, LockedEnvironment], *, group: str = "", is_chosen: bool = False
+    ) -> None:
+        """Have this project use these locks for these requests from now on."""
+        self.index.set_defaults(
+            self._as_default(request, lock.id, group, is_chosen=is_chosen) for request, lock in locks.items()
+        )
+
+    def _as_default(self, request: ResolutionRequest, lock: LockId, group: str, *, is_chosen: bool = False) -> Default:
+        return Default(
+            request=request.key,
+            target=request.target.key,
+            platform=request.target.platform,
+            lock=lock,
+            group=group,
+            user=self.user,
+            time=self.now(),
+            is_chosen=is_chosen,
+        )
 
     def _keep(self, request: ResolutionRequest, answer: ResolvedEnvironment | EnvironmentsError) -> Outcome:
         if isinstance(answer, EnvironmentsError):
             return answer
         try:
             lock = lock_of(answer, self.measure, self.builds(request, answer), variables=request.spec.variables)
-            self.locks.put(
+            self.locks.keep(
                 lock,
                 Provenance(
                     request=request.key,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mfenv.app.files import FileWish, local_content, read_file
-from mfenv.app.settings import Settings
+from mfenv.app.files import FileWish, read_file
+from mfenv.app.request import request_of
 from mfenv.app.wiring import Wiring
 from mfenv.domain.base import LockFile
 from mfenv.domain.locked import LockedEnvironment
@@ -14,7 +14,7 @@ from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Platform
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
-from mfenv.domain.spec import SolveOptions, SpecLayer, combine, complete
+from mfenv.domain.spec import SpecLayer, combine
 from mfenv.errors import EnvironmentsError
 from mfenv.formats.written import Written, joined
 
@@ -50,12 +50,29 @@ def resolve(
     default_python: PythonConstraint,
     needs: Sequence[MatchSpec],
     user: str,
+    force: bool = False,
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> list[Found]:
-    """Return a lock for each platform, found or made. Raises the first `EnvironmentsError` that one ends with."""
-    locker = wiring.locker(user)
-    requests = [_request(wiring.settings, p, layer, default_python, needs) for p, layer in layers.items()]
-    known = locker.known(requests)
-    outcomes = {**known, **locker.resolve(asked for asked in requests if asked not in known)}
+    """Return a lock for each platform, found or made; with `force`, made. Raises the first `EnvironmentsError`.
+
+    Those of several platforms belong together: when one has to be made, all are.
+    """
+    locker = wiring.locker(user, tell=tell)
+    requests = [
+        request_of(
+            layer,
+            wiring.settings,
+            platform,
+            default_python=default_python,
+            needs=needs,
+            base=layer.base if isinstance(layer.base, LockFile) else None,
+        )
+        for platform, layer in layers.items()
+    ]
+    known = {} if force else locker.known(requests)
+    if len(requests) > 1 and not (len(known) == len(requests) and locker.are_together(known)):
+        known = {}
+    outcomes = {**known, **locker.resolve((asked for asked in requests if asked not in known), together=True)}
     found = []
     for asked in requests:
         outcome = outcomes[asked]
@@ -63,24 +80,3 @@ def resolve(
             raise outcome
         found.append(Found(request=asked, lock=outcome, is_new=asked not in known))
     return found
-
-
-def _request(
-    settings: Settings,
-    platform: Platform,
-    layer: SpecLayer,
-    default_python: PythonConstraint,
-    needs: Sequence[MatchSpec],
-) -> ResolutionRequest:
-    spec = complete(
-        layer,
-        default_python=default_python,
-        default_channels=settings.channels,
-        default_indexes=settings.indexes,
-        default_index=settings.default_index,
-        needs=needs,
-        local_content=local_content(layer),
-        options=SolveOptions(index_strategy=settings.index_strategy, exclude_newer=settings.exclude_newer),
-        base=layer.base if isinstance(layer.base, LockFile) else None,
-    )
-    return ResolutionRequest(spec=spec, target=settings.target(platform, system=dict(layer.system)))

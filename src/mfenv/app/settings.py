@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,11 @@ from urllib.parse import quote
 
 from mfenv.app import pip_config, uv_config
 from mfenv.app.pip_config import PipConfig
+from mfenv.domain.artifact import is_plain_file_name
 from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in
 from mfenv.domain.cutoff import check_cutoff
 from mfenv.domain.index import IndexSecret, PackageIndex, index_secret
+from mfenv.domain.others import NOBODY, Others
 from mfenv.domain.platform import Platform, Target, baseline
 from mfenv.domain.spec import IndexStrategy
 from mfenv.errors import InvalidSpec
@@ -39,7 +42,48 @@ class Settings:
     ``~/Library/Caches``.
     """
     store_root: Path | None
-    """Where locks are kept (``CONDA_LOCALROOT``). By default the folder ``conda_env`` in the local datastore."""
+    """Where environments are shared with the datastore ``local`` (``CONDA_LOCALROOT``).
+
+    By default the folder ``conda_env`` in that datastore.
+    """
+    s3_root: str | None
+    """Where environments are shared with the datastore ``s3`` (``CONDA_S3ROOT``), such as ``s3://bucket/folder``.
+
+    By default the folder ``conda_env`` in that datastore.
+    """
+    azure_root: str | None
+    """The same for the datastore ``azure`` (``CONDA_AZUREROOT``), such as ``container/folder``."""
+    gs_root: str | None
+    """The same for the datastore ``gs`` (``CONDA_GSROOT``), such as ``gs://bucket/folder``."""
+    ignore_caching_datastores: tuple[str, ...]
+    """Datastores through which nothing is shared (``CONDA_IGNORE_CACHING_DATASTORES``).
+
+    Names between commas, or a JSON list. By default none.
+    """
+    packages_dirname: str
+    """The folder below ``mfenv/v1`` that package files are in (``CONDA_PACKAGES_DIRNAME``). By default ``packages``."""
+    envs_dirname: str
+    """A folder below ``mfenv/v1`` for locks, names and all else (``CONDA_ENVS_DIRNAME``). By default there is none."""
+    magic_file: str
+    """The name of the file beside the local datastore that says what the project uses (``CONDA_MAGIC_FILE_V2``).
+
+    By default ``conda_v2.cnd``.
+    """
+    use_remote_latest: Others
+    """Whose environments are used before anything is solved anew (``CONDA_USE_REMOTE_LATEST``).
+
+    ``:none:``, the default, ``:username:`` for one's own from other machines, ``:any:``, or user names between commas.
+    """
+    preferred_format: str
+    """The format that conda packages are kept in (``CONDA_PREFERRED_FORMAT``): ``none``, ``.conda`` or ``.tar.bz2``.
+
+    ``none``, the default, keeps what the channel serves.
+    """
+    legacy_root: str | None
+    """Where the existing product shared environments (``CONDA_LEGACY_ROOT``): names that are only there are imported.
+
+    By default nowhere.
+    """
     channels: tuple[Channel, ...]
     """Channels behind those that a flow names (``CONDA_CHANNELS``).
 
@@ -120,6 +164,18 @@ def read(values: Callable[[str], object], environment: Mapping[str, str] | None 
     return Settings(
         local_path=_folder("CONDA_LOCAL_PATH", local_path) if local_path else _cache_folder(environment) / "mfenv",
         store_root=_folder("CONDA_LOCALROOT", store_root) if store_root else None,
+        s3_root=lookup("CONDA_S3ROOT") or None,
+        azure_root=lookup("CONDA_AZUREROOT") or None,
+        gs_root=lookup("CONDA_GSROOT") or None,
+        ignore_caching_datastores=_names(lookup("CONDA_IGNORE_CACHING_DATASTORES")),
+        packages_dirname=_key_folder("CONDA_PACKAGES_DIRNAME", lookup("CONDA_PACKAGES_DIRNAME"), "packages"),
+        envs_dirname=_key_folder("CONDA_ENVS_DIRNAME", lookup("CONDA_ENVS_DIRNAME"), ""),
+        magic_file=_file_name("CONDA_MAGIC_FILE_V2", lookup("CONDA_MAGIC_FILE_V2") or "conda_v2.cnd"),
+        use_remote_latest=Others.parse(
+            lookup("CONDA_USE_REMOTE_LATEST") or NOBODY, where="METAFLOW_CONDA_USE_REMOTE_LATEST"
+        ),
+        preferred_format=_choice("CONDA_PREFERRED_FORMAT", lookup, ("none", ".conda", ".tar.bz2")),
+        legacy_root=lookup("CONDA_LEGACY_ROOT") or None,
         channels=tuple(channels),
         channel_credentials=tuple(found for found in credentials if found),
         lock_timeout=_seconds("CONDA_LOCK_TIMEOUT", lookup("CONDA_LOCK_TIMEOUT"), _LOCK_TIMEOUT),
@@ -170,6 +226,34 @@ def _indexes(chosen: str | None, environment: Mapping[str, str]) -> _Indexes:
     pairs = [*([(text, default)] if default else []), *zip(pip.extra_index_urls, others, strict=True)]
     secrets = [secret for written, index in pairs if (secret := index_secret(written, index))]
     return _Indexes(default, tuple(others), (*secrets, *uv_config.index_secrets(environment)), pip.find_links)
+
+
+_KEY_FOLDER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+def _key_folder(name: str, text: str | None, default: str) -> str:
+    folder = (text or default).strip("/")
+    if folder and not _KEY_FOLDER.fullmatch(folder):
+        raise InvalidSpec(
+            f"METAFLOW_{name}: `{text}` is not the name of a folder in a store",
+            hint="Use letters, digits, `-`, `_` and `.`, and `/` between folders",
+        )
+    return folder
+
+
+def _file_name(name: str, text: str) -> str:
+    if not is_plain_file_name(text) or text.startswith("."):
+        raise InvalidSpec(f"METAFLOW_{name}: `{text}` is not the name of a file", hint="Set it to a name without `/`")
+    return text
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """Read names between commas, or a JSON list of them."""
+    try:
+        names = json.loads(text or "")
+    except ValueError:
+        names = (text or "").split(",")
+    return tuple(str(name).strip() for name in names if str(name).strip()) if isinstance(names, list) else ()
 
 
 def _choice(name: str, lookup: Lookup, known: tuple[str, ...]) -> str:

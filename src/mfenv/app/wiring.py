@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
@@ -12,9 +13,12 @@ from mfenv.app.build import Builds
 from mfenv.app.keyring import from_keyring
 from mfenv.app.lock import Locker
 from mfenv.app.settings import Settings
+from mfenv.app.share import Sharer
+from mfenv.app.supply import Supplier
 from mfenv.build.wheels import WheelBuilder
 from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.channel import ChannelCredentials
+from mfenv.domain.digest import LockId
 from mfenv.domain.index import IndexSecret, origin_of
 from mfenv.domain.machine import Machine
 from mfenv.domain.platform import Platform
@@ -36,8 +40,13 @@ from mfenv.resolve.extend import ExtendingResolver
 from mfenv.resolve.hybrid import HybridResolver
 from mfenv.resolve.lock_files import LockFileReader, select
 from mfenv.resolve.wheel_metadata import requirements_of
+from mfenv.store.aliases import AliasStore
 from mfenv.store.backends.local import LocalBlobStore
+from mfenv.store.base import BlobStore
+from mfenv.store.layout import Layout
 from mfenv.store.locks import LockStore
+from mfenv.store.packages import PackageStore
+from mfenv.store.project_index import ProjectIndex
 
 
 class Wiring:
@@ -47,16 +56,21 @@ class Wiring:
         self,
         settings: Settings,
         *,
-        store_root: Path,
+        project: Path,
+        open_store: Callable[[], BlobStore | None] = lambda: None,
         credentials: Iterable[ChannelCredentials] = (),
         index_secrets: Iterable[IndexSecret] = (),
     ) -> None:
-        """Wire for `settings`; `store_root` is where locks are kept when the settings do not say.
+        """Wire for `settings`; `project` is the folder of the local datastore, where a project's own locks are kept.
 
-        `credentials` and `index_secrets` are those of channels and indexes that a flow names.
+        `open_store` gives the store that is shared with others, or None where there is none. `credentials` and
+        `index_secrets` are those of channels and indexes that a flow names.
         """
         self.settings = settings
-        self._store_root = settings.store_root or store_root
+        self._project = project
+        self._open_store = open_store
+        self._opening = threading.Lock()
+        self._opened: tuple[BlobStore | None] | None = None
         self._credentials = (*settings.channel_credentials, *credentials)
         self._index_secrets = (*settings.index_secrets, *index_secrets)
         # A keyring is a program of its own, and may ask the user: not in a run for which all is there.
@@ -104,6 +118,7 @@ class Wiring:
             machine=Machine.here(),
             lock_timeout=self.settings.lock_timeout,
             link_scripts=self.settings.link_scripts,
+            supply=self.supplier.supply,
         )
 
     @cached_property
@@ -203,22 +218,78 @@ class Wiring:
         built = Path(unquote(urlsplit(artifact.url).path))
         return is_here(artifact, self.folders.archives) or built.is_file()
 
+    # ---------------------------------------------------------------- stores
+
+    def shared(self) -> BlobStore | None:
+        """Return the store that is shared with others, or None; opened when it is first asked for, by any thread."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = (self._open_store(),)
+            return self._opened[0]
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The names of keys in the shared store."""
+        return Layout(packages_folder=self.settings.packages_dirname, environments_folder=self.settings.envs_dirname)
+
+    @cached_property
+    def index(self) -> ProjectIndex:
+        """What this project resolved, and uses."""
+        return ProjectIndex(self._project / self.settings.magic_file)
+
     @cached_property
     def locks(self) -> LockStore:
-        """The store of locks."""
-        return LockStore(LocalBlobStore(self._store_root))
+        """The locks of this project, and of those that it shares with."""
+        own = LocalBlobStore(self._project / f"{Path(self.settings.magic_file).stem}.locks")
+        return LockStore(own, shared=self.shared, layout=self.layout)
 
-    def locker(self, user: str) -> Locker:
-        """The finder and maker of locks, who notes that `user` asked."""
+    def aliases(self) -> AliasStore | None:
+        """Return the names of environments, or None where no store is shared."""
+        shared = self.shared()
+        return AliasStore(shared, self.layout) if shared else None
+
+    @cached_property
+    def supplier(self) -> Supplier:
+        """What brings package files from the shared store."""
+        return Supplier(self._packages, self.folders.archives, lock_timeout=self.settings.lock_timeout)
+
+    def _packages(self) -> PackageStore | None:
+        shared = self.shared()
+        return PackageStore(shared, self.layout) if shared else None
+
+    @cached_property
+    def sharer(self) -> Sharer:
+        """What puts environments into the shared store."""
+        return Sharer(
+            shared=self.shared,
+            locks=self.locks,
+            index=self.index,
+            layout=self.layout,
+            archives=self.folders.archives,
+            fetch=self.installer.fetch,
+            supplier=self.supplier,
+            now=lambda: datetime.now(timezone.utc),
+        )
+
+    def locker(self, user: str, tell: Callable[[str], None] = lambda _line: None) -> Locker:
+        """The finder and maker of locks, who notes that `user` asked, and says to `tell` which locks do not fit."""
         return Locker(
             locks=self.locks,
+            index=self.index,
             resolver=self.resolver,
             measure=self.installer.measure,
             builds=self.builds.for_request,
             has=self._has,
+            is_shared=self._is_known_to_be_shared,
             user=user,
             now=lambda: datetime.now(timezone.utc),
+            others=self.settings.use_remote_latest,
+            tell=tell,
         )
+
+    def _is_known_to_be_shared(self, lock_id: LockId) -> bool:
+        shared = self.shared()
+        return shared is not None and self.index.is_shared(lock_id, shared.location)
 
 
 class _MadeWhenAsked(Mapping[str, str]):

@@ -71,6 +71,7 @@ def migrate(flows: tuple[str, ...], *, write: bool, check: bool, as_json: bool) 
 @click.option("--optional", "optional", multiple=True, help="Optional dependencies (an extra) of -p or --lock.")
 @click.option("--python", help="Version of Python; by default the one that runs this command.")
 @click.option("--arch", "archs", multiple=True, help="Platform, such as linux-64; can be repeated. Default: this one.")
+@click.option("--force", is_flag=True, help="Solve anew, also what is known.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def resolve(
     requirements: tuple[str, ...],
@@ -82,18 +83,19 @@ def resolve(
     python: str | None,
     archs: tuple[str, ...],
     *,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Lock what files ask for.
 
-    The lock is kept in the local datastore; @named_env(name="<lock id>") runs a step in it. Paths are relative to the
-    working directory.
+    The lock is kept beside the local datastore, and shared with its packages through the datastore;
+    @named_env(name="<lock id>") runs a step in it. Paths are relative to the working directory.
     """
     from mfenv.cli.resolving import resolve_files
 
     with spoken(as_json=as_json):
         plain = [*requirements, *environments]
-        found = resolve_files(plain, [*projects, *locks], groups, optional, python=python, archs=archs)
+        found = resolve_files(plain, [*projects, *locks], groups, optional, python=python, archs=archs, force=force)
     if as_json:
         click.echo(json.dumps({"environments": found}, indent=2))
         return

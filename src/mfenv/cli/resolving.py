@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from metaflow.metaflow_config import DATASTORE_LOCAL_DIR, DEFAULT_DATASTORE
-from metaflow.plugins.datastores.local_storage import LocalStorage
+from metaflow._vendor import click
+from metaflow.metaflow_config import DEFAULT_DATASTORE
 from metaflow.util import get_username
 
 from mfenv.app.files import FileWish
 from mfenv.app.resolve_files import Found, read_files, resolve
-from mfenv.app.wiring import Wiring
 from mfenv.domain.platform import Platform
 from mfenv.domain.python import PythonConstraint
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.needs import metaflow_needs
+from mfenv.metaflow.wiring import wire
 
 
 def resolve_files(
@@ -29,6 +29,7 @@ def resolve_files(
     *,
     python: str | None,
     archs: Sequence[str],
+    force: bool,
 ) -> list[dict[str, Any]]:
     """Lock what the files ask for, on each platform; return what is to be printed. Raises `EnvironmentsError`."""
     if not plain and not with_choices:
@@ -40,10 +41,9 @@ def resolve_files(
     ]
     platforms = [Platform.parse(text, where="--arch") for text in archs] or [Platform.host()]
     written = {platform: read_files(wishes, python, platform) for platform in dict.fromkeys(platforms)}
-    sysroot = LocalStorage.get_datastore_root_from_config(lambda *_args, **_kwargs: None, create_on_absent=True)
-    wiring = Wiring(
+    wiring = wire(
         read_settings(),
-        store_root=Path(sysroot or Path.cwd() / DATASTORE_LOCAL_DIR) / "conda_env",
+        DEFAULT_DATASTORE,
         credentials=[found for one in written.values() for found in one.channel_credentials],
         index_secrets=[found for one in written.values() for found in one.index_secrets],
     )
@@ -54,7 +54,10 @@ def resolve_files(
             default_python=PythonConstraint.minor(*sys.version_info[:2]),
             needs=metaflow_needs(DEFAULT_DATASTORE),
             user=get_username() or "unknown",
+            force=force,
+            tell=lambda line: click.echo(line, err=True),
         )
+        wiring.sharer.share(one.lock.id for one in found)
     finally:
         wiring.close()
     return [_row(one) for one in found]

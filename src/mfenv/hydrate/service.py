@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.machine import Machine, unmet
 from mfenv.errors import EnvironmentsError, HydrationFailed
@@ -31,6 +33,30 @@ class HydrationEvents(Protocol):
         """A file is here: see `mfenv.hydrate.conda.CondaInstaller.fetch`."""
 
 
+class Supply(Protocol):
+    """Brings files from nearer than their origin; see `mfenv.app.supply.Supplier`."""
+
+    def __call__(
+        self,
+        artifacts: Sequence[LockedArtifact],
+        on_event: Callable[[dict[str, object]], None] | None = None,
+        *,
+        again: bool = False,
+    ) -> int:
+        """Have of `artifacts` what can be had; with `again`, also what is here and damaged. Return how many came."""
+        ...
+
+
+def no_supply(
+    artifacts: Sequence[LockedArtifact],  # noqa: ARG001
+    on_event: Callable[[dict[str, object]], None] | None = None,  # noqa: ARG001
+    *,
+    again: bool = False,  # noqa: ARG001
+) -> int:
+    """Bring nothing: everything comes from its origin."""
+    return 0
+
+
 class Hydrator:
     """Makes prefixes from locks."""
 
@@ -43,6 +69,7 @@ class Hydrator:
         machine: Machine,
         lock_timeout: float,
         link_scripts: bool,
+        supply: Supply = no_supply,
     ) -> None:
         """Make prefixes in `folders` with `installer`; wait at most `lock_timeout` seconds for another builder."""
         self._folders = folders
@@ -51,6 +78,7 @@ class Hydrator:
         self._machine = machine
         self._lock_timeout = lock_timeout
         self._link_scripts = link_scripts
+        self._supply = supply
         self._given_up = threading.Event()
 
     def ready(self, lock: LockedEnvironment) -> Prefix | None:
@@ -79,12 +107,24 @@ class Hydrator:
         """Have calls that wait for another builder fail, from here on; what is being built here goes on."""
         self._given_up.set()
 
+    def _have_files(self, lock: LockedEnvironment, events: HydrationEvents | None) -> None:
+        """Have all files here, checked: from the cache, else the store, else their origin."""
+        artifacts, told = list(lock.artifacts), events.fetched if events else None
+        self._supply(artifacts, told)
+        try:
+            self._installer.fetch(artifacts, on_event=told)
+        except HydrationFailed:
+            # A file that was damaged here, and that its origin does not have any more.
+            if not self._supply(artifacts, told, again=True):
+                raise
+            self._installer.fetch(artifacts, on_event=told)
+
     def _build(self, lock: LockedEnvironment, events: HydrationEvents | None) -> Prefix:
         path, staging = self._folders.prefix(lock.id), self._folders.staging(lock.id)
         try:
             for left_over in plan(lock, self._folders).remove:
                 remove_tree(left_over)
-            self._installer.fetch(list(lock.artifacts), on_event=events.fetched if events else None)
+            self._have_files(lock, events)
             self._installer.link(lock, staging, path)
             wheels = self._wheels.read(lock) if lock.pypi else []
             check_ownership(lock, staging, site_packages_of(lock), wheels)

@@ -45,7 +45,7 @@ class EnterEnvironment(StepDecorator):
     def runtime_init(self, flow: Any, graph: Any, package: Any, run_id: Any) -> None:
         """Begin to make the environments; the first of a flow's steps does it for all."""
         if self._environment is not None:
-            self._environment.launch(None).begin(package)
+            self._environment.launch(None).begin(package, str(run_id))
 
     def runtime_step_cli(
         self,
@@ -83,4 +83,4 @@ class EnterEnvironment(StepDecorator):
     def runtime_finished(self, exception: Any) -> None:
         """Clear away what only this run needed."""
         if self._environment is not None:
-            self._environment.launch(None).finish()
+            self._environment.launch(None).finish(is_done=exception is None)

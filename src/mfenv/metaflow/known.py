@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from metaflow import Flow, Step, namespace
 from metaflow.client.core import Task, get_namespace
@@ -13,15 +14,25 @@ from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef
 from mfenv.errors import InvalidSpec
+from mfenv.store.aliases import AliasStore
 from mfenv.store.locks import LockStore
+from mfenv.store.project_index import ProjectIndex
 
 
 class KnownEnvironments:
     """Finds locks in a store by what users call them."""
 
-    def __init__(self, locks: LockStore) -> None:
-        """Look in `locks`."""
+    def __init__(
+        self,
+        locks: LockStore,
+        *,
+        aliases: Callable[[], AliasStore | None] = lambda: None,
+        index: ProjectIndex | None = None,
+    ) -> None:
+        """Look in `locks`, for names in `aliases` and among those that only this project's `index` has."""
         self._locks = locks
+        self._aliases = aliases
+        self._index = index
 
     def find(self, ref: EnvironmentRef, platform: Platform, *, where: str) -> LockedEnvironment:
         """Return the environment that `ref`, as written at `where`, names; for `platform`.
@@ -38,12 +49,11 @@ class KnownEnvironments:
                 )
             case ByPathspec():
                 lock_id = _lock_of_step(ref, where)
-        lock = self._locks.get(lock_id)
+        lock = self._get(lock_id, platform)
         if lock is None:
             raise InvalidSpec(
                 f"{where}: the environment `{ref}` is not in the store",
-                hint="It was made with another store or another project: check METAFLOW_CONDA_LOCALROOT and the "
-                "datastore of this flow",
+                hint="It was made with another store: check --datastore, METAFLOW_CONDA_S3ROOT and its like",
             )
         if lock.platform is not platform:
             raise InvalidSpec(
@@ -51,6 +61,13 @@ class KnownEnvironments:
                 f"{platform.value}",
                 hint=f"Name an environment for {platform.value}",
             )
+        return lock
+
+    def _get(self, lock_id: LockId, platform: Platform) -> LockedEnvironment | None:
+        """Return a lock; of those that were resolved together, the one for `platform`."""
+        lock = self._locks.get(lock_id)
+        if lock and lock.platform is not platform and (sibling := self._locks.sibling(lock_id, platform)):
+            return self._locks.get(sibling) or lock
         return lock
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from metaflow.decorators import flow_decorators
-from metaflow.metaflow_config import DATASTORE_LOCAL_DIR
 from metaflow.packaging_sys import ContentType
-from metaflow.plugins.datastores.local_storage import LocalStorage
 from metaflow.util import get_username
 
-from mfenv.app.files import local_content, read_file
+from mfenv.app.files import read_file
 from mfenv.app.hydrate import BackgroundHydration
+from mfenv.app.request import request_of
 from mfenv.app.settings import Settings
+from mfenv.app.sharing import BackgroundSharing
 from mfenv.app.wiring import Wiring
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
 from mfenv.domain.base import NamedBase, PathspecBase
@@ -42,10 +42,8 @@ from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.spec import (
     EnvironmentSpec,
     Place,
-    SolveOptions,
     SpecLayer,
     check_fetch_at_exec,
-    complete,
     override,
 )
 from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
@@ -59,6 +57,7 @@ from mfenv.metaflow.enter import ENVIRONMENT_ID
 from mfenv.metaflow.known import KnownEnvironments
 from mfenv.metaflow.needs import metaflow_needs
 from mfenv.metaflow.requirements import Reader, Reading, forget_credentials, wants_gpu
+from mfenv.metaflow.wiring import wire
 from mfenv.resolve.satisfies import satisfies
 
 METADATA_FILE = "conda_v2.cnd"
@@ -99,6 +98,7 @@ class Launch:
         self._metadata: Path | None = None
         self._locks: dict[LockId, LockedEnvironment] = {}
         self._hydration: BackgroundHydration | None = None
+        self._sharing: BackgroundSharing | None = None
         self._code: CodeRoot | None = None
 
     # ---------------------------------------------------------------- locking
@@ -162,11 +162,10 @@ class Launch:
             )
 
     def _wire(self, settings: Settings, readings: Iterable[Reading]) -> Wiring:
-        sysroot = LocalStorage.get_datastore_root_from_config(lambda *_args, **_kwargs: None, create_on_absent=True)
         readings = list(readings)
-        self._wiring = Wiring(
+        self._wiring = wire(
             settings,
-            store_root=Path(sysroot or Path.cwd() / DATASTORE_LOCAL_DIR) / "conda_env",
+            self._datastore_type,
             credentials=[found for reading in readings for found in reading.channel_credentials],
             index_secrets=[found for reading in readings for found in reading.index_secrets],
         )
@@ -177,19 +176,15 @@ class Launch:
     def _request(self, step: str, layer: SpecLayer, settings: Settings, *, has_gpu: bool) -> ResolutionRequest:
         _refuse_what_is_off(step, layer, settings)
         base = layer.base
-        spec = complete(
+        return request_of(
             layer,
+            settings,
+            Platform.host(),
             default_python=PythonConstraint.minor(*sys.version_info[:2]),
-            default_channels=settings.channels,
-            default_indexes=settings.indexes,
-            default_index=settings.default_index,
             needs=metaflow_needs(self._datastore_type),
-            local_content=local_content(layer),
-            options=SolveOptions(index_strategy=settings.index_strategy, exclude_newer=settings.exclude_newer),
             base=self._base_at_launch(step, layer) if isinstance(base, NamedBase | PathspecBase) else base,
+            has_gpu=has_gpu,
         )
-        target = settings.target(Platform.host(), has_gpu=has_gpu, system=dict(layer.system))
-        return ResolutionRequest(spec=spec, target=target)
 
     def _base_at_launch(self, step: str, layer: SpecLayer) -> LockedEnvironment:
         """Return the environment that a step builds upon; the variables in its name are those known by now."""
@@ -207,12 +202,12 @@ class Launch:
 
     def _known(self) -> KnownEnvironments:
         assert self._wiring is not None
-        return KnownEnvironments(self._wiring.locks)
+        return KnownEnvironments(self._wiring.locks, aliases=self._wiring.aliases, index=self._wiring.index)
 
     def _lock_requests(
         self, wiring: Wiring, requests: Mapping[str, ResolutionRequest], layers: Mapping[str, SpecLayer]
     ) -> dict[ResolutionRequest, LockedEnvironment]:
-        locker = wiring.locker(get_username() or "unknown")
+        locker = wiring.locker(get_username() or "unknown", tell=self._echo)
         known = {} if self._force else locker.known(requests.values())
         for asked in requests.values():
             if isinstance(base := asked.spec.base, LockedEnvironment) and satisfies(base, asked.spec) is None:
@@ -266,23 +261,27 @@ class Launch:
 
     # ---------------------------------------------------------------- running
 
-    def begin(self, package: Any) -> None:
+    def begin(self, package: Any, run_id: str) -> None:
         """Begin to make the environments that the run will need, and lay out Metaflow's code for them."""
         if self._hydration is not None:
             return
         try:
             with _spoken():
-                self._begin(package)
+                self._begin(package, run_id)
         except BaseException:
             # Metaflow calls nobody to finish a run that did not begin.
             self.finish()
             raise
 
-    def _begin(self, package: Any) -> None:
+    def _begin(self, package: Any, run_id: str) -> None:
         self.lock()
         assert self._wiring is not None
+        self._sharing = BackgroundSharing(self._wiring.sharer, flow=self._flow.name, run_id=run_id)
         self._hydration = BackgroundHydration(
-            self._wiring.hydrator, [self._locks[id_] for id_ in self._in_order_of_need()], _Lines(self._echo)
+            self._wiring.hydrator,
+            [self._locks[id_] for id_ in self._in_order_of_need()],
+            _Lines(self._echo),
+            on_ready=self._sharing.add,
         )
         for lock_id in self._hydration.ready:
             self._echo(f"Using existing Conda environment {lock_id}")
@@ -367,16 +366,31 @@ class Launch:
             if not getattr(parameter, "IS_CONFIG_PARAMETER", False) and name in datastore
         }
 
-    def finish(self) -> None:
-        """Stop what is not needed any more, and clear away the run's own folder."""
+    def finish(self, *, is_done: bool = False) -> None:
+        """Stop what is not needed any more, and clear away the run's own folder.
+
+        When the run is done, wait until others can use what it resolved; one that failed should end now.
+        """
         if self._hydration:
             self._hydration.stop()
+        if self._sharing:
+            self._share_the_rest(self._sharing, is_done=is_done)
         if self._wiring:
-            # What is still in the making nobody waits for any more: a run that failed should end now.
             self._wiring.close()
         if self._code:
             self._code.remove()
             self._code = None
+
+    def _share_the_rest(self, sharing: BackgroundSharing, *, is_done: bool) -> None:
+        if is_done and (count := sharing.under_way):
+            self._echo(f"Caching {count} {'environment' if count == 1 else 'environments'} ...", nl=False)
+            began = time.monotonic()
+            sharing.wait()
+            self._echo(f" {'failed' if sharing.troubles else 'done'} in {time.monotonic() - began:.1f} seconds.")
+        sharing.stop()
+        for trouble in sharing.troubles:
+            hint = f" ({trouble.hint})" if trouble.hint else ""
+            self._echo(f"Warning: not everything could be shared with others: {trouble.message}{hint}.", fg="yellow")
 
 
 class _Lines:
@@ -391,6 +405,10 @@ class _Lines:
     def fetched(self, event: dict[str, object]) -> None:
         if healed := event.get("healed"):
             self._echo(f"The cached file {healed} was damaged; it was fetched again.")
+        if damaged := event.get("damaged"):
+            self._echo(f"The stored file {damaged} is damaged; it is fetched from its origin.")
+        if unreachable := event.get("unreachable"):
+            self._echo(f"The store cannot be used: {unreachable}; packages are fetched from their origin.")
 
 
 def _reference(base: object, text: str, where: str) -> EnvironmentRef:

@@ -1,77 +1,194 @@
-"""Locks by id, and by the request that they answer."""
+"""Locks by id; and for those who look for one, what each answers and which were resolved together.
+
+A project has its own locks in a folder beside its datastore, and shares them with others through a store. What is in
+the project's folder need not be asked of the store.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import unquote
+
 from mfenv.domain.digest import LockId, RequestKey, canonical_json, is_id
+from mfenv.domain.group import LockGroup
 from mfenv.domain.locked import LockedEnvironment
-from mfenv.domain.platform import Target
+from mfenv.domain.platform import Platform, Target
 from mfenv.domain.provenance import Provenance
 from mfenv.errors import LockError
-from mfenv.formats import lock_json
-from mfenv.store import layout
+from mfenv.formats import fields, lock_json, provenance_json
+from mfenv.formats.fields import Fields
 from mfenv.store.base import BlobStore
+from mfenv.store.layout import Layout
+
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A lock that somebody got for a request."""
+
+    lock: LockId
+    user: str
+    time: datetime
+    """When it was shared, by the store's clock: those of people's machines differ."""
 
 
 class LockStore:
-    """Keeps locks in a `BlobStore`."""
+    """Keeps locks in a project's own folder, and shares them."""
 
-    def __init__(self, blobs: BlobStore) -> None:
-        """Keep locks in `blobs`."""
-        self._blobs = blobs
-
-    def find(self, key: RequestKey, target: Target) -> LockedEnvironment | None:
-        """Return the lock that is used for a request, or None.
-
-        A pointer or lock that cannot be read counts as none: solving again heals it.
-        """
-        pointer = (self._blobs.get(layout.default(key, target)) or b"").decode(errors="replace").strip()
-        # A pointer to a lock that was never made for this request is damage like any other.
-        if not is_id(pointer) or self._blobs.get(layout.request(key, target, LockId(pointer))) is None:
-            return None
-        try:
-            return self.get(LockId(pointer))
-        except LockError:
-            return None
+    def __init__(
+        self,
+        own: BlobStore,
+        *,
+        shared: Callable[[], BlobStore | None] = lambda: None,
+        layout: Layout | None = None,
+    ) -> None:
+        """Keep locks in `own`; `shared` gives the store that others use as well, when it is first needed."""
+        self._own = own
+        self._shared = shared
+        self._layout = layout or Layout()
 
     def get(self, lock_id: LockId) -> LockedEnvironment | None:
-        """Return a lock by its id, or None; raise `LockError` when what is kept there is not that lock."""
-        key = layout.lock(lock_id)
-        content = self._blobs.get(key)
-        return None if content is None else lock_json.load(content, expected=lock_id, path=key)
+        """Return a lock by its id, or None.
 
-    def put(self, lock: LockedEnvironment, made: Provenance) -> None:
-        """Keep a lock and make it the one used for the request it was made for."""
-        key = layout.lock(lock.id)
-        # The lock, then what points to it: a crash leaves a lock that nobody names, never a
-        # pointer to nothing. A lock that is there and whole stays: the same packages from another
-        # address have the same id.
-        if self._damaged(lock.id):
-            self._blobs.replace(key, lock_json.dump(lock))
-        self._blobs.put(key, lock_json.dump(lock))
-        self._blobs.put(layout.provenance(lock.id, made), _provenance(made))
-        self._blobs.put(layout.request(made.request, made.target, lock.id), b"")
-        self._blobs.replace(layout.default(made.request, made.target), lock.id.encode())
-
-    def _damaged(self, lock_id: LockId) -> bool:
+        One that the project's folder has not, or not whole, is taken from the shared store, and kept. Raises
+        `LockError` when all there is under its name is not that lock.
+        """
+        damage = None
+        key = self._layout.lock(lock_id)
         try:
-            self.get(lock_id)
+            if (content := self._own.get(key)) is not None:
+                return lock_json.load(content, expected=lock_id, path=key)
+        except LockError as error:
+            damage = error
+        shared = self._shared()
+        content = shared.get(key) if shared else None
+        if content is None:
+            if damage:
+                raise damage
+            return None
+        lock = lock_json.load(content, expected=lock_id, path=f"{shared.location}/{key}" if shared else key)
+        self._own.replace(key, content)
+        return lock
+
+    def keep(self, lock: LockedEnvironment, made: Provenance | None = None) -> None:
+        """Keep a lock in the project's folder, and how it came about."""
+        key = self._layout.lock(lock.id)
+        # A lock that is there and whole stays: the same packages from another address have the same id.
+        if self._is_damaged(self._own, lock.id):
+            self._own.replace(key, lock_json.dump(lock))
+        self._own.put(key, lock_json.dump(lock))
+        if made:
+            self._own.put(self._layout.provenance(lock.id, made), provenance_json.dump(made))
+
+    def keep_group(self, group: LockGroup) -> None:
+        """Note in the project's folder which locks were resolved together."""
+        for _, lock_id in group.locks:
+            self._own.put(self._layout.group(lock_id, group.id), _dump_group(group))
+
+    # ---------------------------------------------------------------- the shared store
+
+    def is_shared(self, lock_id: LockId) -> bool:
+        """Ask the shared store whether it has this lock, whole; then it has its packages, too."""
+        shared = self._shared()
+        return shared is not None and not self._is_damaged(shared, lock_id, or_absent=True)
+
+    def share(self, lock_id: LockId) -> None:
+        """Put a lock, whose packages are in the shared store already, there too; replaces a damaged one."""
+        shared = self._shared()
+        content = self._own.get(self._layout.lock(lock_id))
+        assert shared is not None
+        assert content is not None
+        if not shared.put(self._layout.lock(lock_id), content) and self._is_damaged(shared, lock_id):
+            shared.replace(self._layout.lock(lock_id), content)
+
+    def share_notes(self, lock_id: LockId) -> None:
+        """Put what the project knows of a lock, which is in the shared store already, there too.
+
+        How it came about first, then what it answers: who finds a lock by its request can see how it was made.
+        """
+        shared = self._shared()
+        assert shared is not None
+        made = list(self._provenances(self._own, lock_id))
+        for note in made:
+            shared.put(self._layout.provenance(lock_id, note), provenance_json.dump(note))
+        for note in made:
+            shared.put(self._layout.answer(note, lock_id), b"")
+        for group in self.groups(lock_id, only_own=True):
+            shared.put(self._layout.group(lock_id, group.id), _dump_group(group))
+
+    def answers(self, request: RequestKey, target: Target) -> list[Answer]:
+        """Return the locks in the shared store that somebody got for a request, the latest first."""
+        shared, prefix = self._shared(), self._layout.answers(request, target)
+        found = []
+        for info in shared.list(prefix) if shared else ():
+            lock_id, _, note = info.key.removeprefix(prefix).partition("/")
+            written, _, user = note.partition("-")
+            if is_id(lock_id):
+                answer = Answer(lock=LockId(lock_id), user=unquote(user), time=info.modified)
+                # Stores tell full seconds; within one, the writer's own time decides.
+                found.append((info.modified, written, lock_id, answer))
+        return [row[-1] for row in sorted(found, key=lambda row: row[:3], reverse=True)]
+
+    def groups(self, lock_id: LockId, *, only_own: bool = False) -> list[LockGroup]:
+        """Return the groups that a lock belongs to, as the project or the shared store knows them."""
+        found: dict[str, LockGroup] = {}
+        for blobs in (self._own,) if only_own else (self._own, self._shared()):
+            for info in blobs.list(self._layout.groups(lock_id)) if blobs else ():
+                group = _load_group(blobs.get(info.key) or b"", info.key) if blobs else None
+                if group and lock_id in dict(group.locks).values():
+                    found[group.id] = group
+        return list(found.values())
+
+    def sibling(self, lock_id: LockId, platform: Platform) -> LockId | None:
+        """Return the lock for `platform` that was resolved together with another one, or None."""
+        found = {group.lock_for(platform) for group in self.groups(lock_id)} - {None}
+        return found.pop() if len(found) == 1 else None
+
+    def get_all(self, lock_ids: Iterable[LockId]) -> dict[LockId, LockedEnvironment | None]:
+        """Return many locks, asked for at the same time."""
+        lock_ids = list(dict.fromkeys(lock_ids))
+        if len(lock_ids) < 2:
+            return {lock_id: self.get(lock_id) for lock_id in lock_ids}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return dict(zip(lock_ids, pool.map(self.get, lock_ids), strict=True))
+
+    def _provenances(self, blobs: BlobStore, lock_id: LockId) -> Iterator[Provenance]:
+        for info in blobs.list(self._layout.provenances(lock_id)):
+            try:
+                yield provenance_json.load(blobs.get(info.key) or b"", path=info.key)
+            except LockError:
+                # A damaged note is a note less; the lock does not depend on it.
+                continue
+
+    def _is_damaged(self, blobs: BlobStore, lock_id: LockId, *, or_absent: bool = False) -> bool:
+        key = self._layout.lock(lock_id)
+        content = blobs.get(key)
+        if content is None:
+            return or_absent
+        try:
+            lock_json.load(content, expected=lock_id, path=key)
         except LockError:
             return True
         return False
 
 
-def _provenance(made: Provenance) -> bytes:
-    return canonical_json(
-        {
-            "schema": "mfenv/provenance/1",
-            "request": made.request,
-            "asked": made.asked.canonical() if made.asked else None,
-            "target": {
-                "platform": made.target.platform.value,
-                "virtual_packages": [str(package) for package in made.target.virtual_packages],
-            },
-            "resolver": made.resolver,
-            "user": made.user,
-            "time": made.time.isoformat(),
-        }
-    )
+_GROUP_SCHEMA = "mfenv/group/1"
+
+
+def _dump_group(group: LockGroup) -> bytes:
+    return canonical_json({"schema": _GROUP_SCHEMA, "locks": {platform.value: lock for platform, lock in group.locks}})
+
+
+def _load_group(content: bytes, path: str) -> LockGroup | None:
+    """Read a group; None for a damaged one, without which the locks are still there."""
+    try:
+        document = Fields.parse(content, path=path)
+        pairs = document.texts("locks")
+        locks = {fields.platform(name, path=path): LockId(lock) for name, lock in pairs if is_id(lock)}
+    except LockError:
+        return None
+    return LockGroup.of(locks) if document.values.get("schema") == _GROUP_SCHEMA else None

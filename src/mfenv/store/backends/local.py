@@ -80,7 +80,8 @@ class LocalBlobStore:
     def touch(self, keys: Iterable[str]) -> None:
         """See `BlobStore.touch`."""
         for key in keys:
-            self._try(key, lambda path=self._path(key): os.utime(path))  # type: ignore[misc]
+            path = self._path(key)
+            self._try(key, lambda path=path: os.utime(path))  # type: ignore[misc]
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `BlobStore.delete`. Folders that are empty then go, too."""

@@ -1,0 +1,81 @@
+"""Environments shared with others while the flow already runs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+from mfenv.app.share import Shared, Sharer
+from mfenv.domain.digest import LockId
+from mfenv.errors import EnvironmentsError
+
+
+class SharingStoppedError(Exception):
+    """Nobody waits for what is being sent any more."""
+
+
+class BackgroundSharing:
+    """Shares the environments of a run as they become ready; the run does not wait for it before its end."""
+
+    def __init__(self, sharer: Sharer, *, flow: str, run_id: str) -> None:
+        """Share with `sharer`, and note there that this run of `flow` used what is shared."""
+        self._sharer = sharer
+        self._run = (flow, run_id)
+        self._waiting: queue.SimpleQueue[LockId | None] = queue.SimpleQueue()
+        self._seen: set[LockId] = set()
+        self._left = 0
+        self._changed = threading.Condition()
+        self._is_stopped = False
+        self.shared: list[Shared] = []
+        self.troubles: list[EnvironmentsError] = []
+
+    def add(self, lock_id: LockId) -> None:
+        """Share one more environment, whose files are here; returns at once."""
+        with self._changed:
+            if lock_id in self._seen or self._is_stopped:
+                return
+            if not self._seen:
+                # A daemon: a run that fails does not wait for what it sends.
+                threading.Thread(target=self._work, name="mfenv-sharing", daemon=True).start()
+            self._seen.add(lock_id)
+            self._left += 1
+        self._waiting.put(lock_id)
+
+    @property
+    def under_way(self) -> int:
+        """How many environments are not shared yet."""
+        return self._left
+
+    def wait(self) -> None:
+        """Wait until all is shared, or was not to be."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._left)
+
+    def stop(self) -> None:
+        """Begin nothing new, and break off what is being sent after the files under way."""
+        self._is_stopped = True
+        self._waiting.put(None)
+
+    def _work(self) -> None:
+        while (lock_id := self._waiting.get()) is not None:
+            try:
+                self._share(lock_id)
+            except SharingStoppedError:
+                return
+            except EnvironmentsError as error:
+                if error.message not in {known.message for known in self.troubles}:
+                    self.troubles.append(error)
+            finally:
+                with self._changed:
+                    self._left -= 1
+                    self._changed.notify_all()
+
+    def _share(self, lock_id: LockId) -> None:
+        # The note first: from then on nobody clears the environment away, if it is there already.
+        self._sharer.mark_run(*self._run, [lock_id])
+        if shared := self._sharer.share([lock_id], self._sent):
+            self.shared.append(shared)
+
+    def _sent(self, _key: str, _size: int) -> None:
+        if self._is_stopped:
+            raise SharingStoppedError

@@ -1,0 +1,69 @@
+"""Names of environments as they are kept: canonical JSON, version 1::
+
+{"schema": "mfenv/alias/1", "name": "team/env", "tag": "stable", "locks": {"linux-64": "<lock id>"},
+ "requests": {"linux-64": "<request key>"}, "user": "ana", "time": "2026-01-02T03:04:05+00:00"}
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mfenv.domain.alias import Alias
+from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json, is_id
+from mfenv.domain.reference import ByName, parse_reference
+from mfenv.errors import InvalidSpec, LockError
+from mfenv.formats import fields
+from mfenv.formats.fields import Fields
+
+SCHEMA = "mfenv/alias/1"
+
+
+def dump(alias: Alias) -> bytes:
+    """Return the canonical bytes of an alias."""
+    return canonical_json(values(alias))
+
+
+def values(alias: Alias) -> dict[str, Json]:
+    """Return an alias as a JSON object."""
+    return {
+        "schema": SCHEMA,
+        "name": alias.ref.name,
+        "tag": alias.ref.tag,
+        "locks": {platform.value: lock for platform, lock in alias.locks},
+        "requests": {platform.value: key for platform, key in alias.requests},
+        "user": alias.user,
+        "time": alias.time.isoformat(),
+    }
+
+
+def load(content: bytes, *, path: str) -> Alias:
+    """Read an alias. Raises `LockError` naming `path`."""
+    return read(Fields.parse(content, path=path))
+
+
+def read(document: Fields) -> Alias:
+    """Read an alias from a JSON object. Raises `LockError`."""
+    path, schema = document.path, document.required("schema", str)
+    if schema != SCHEMA:
+        raise LockError(f"{path}: the schema `{schema}` is not known here")
+    text = f"{document.required('name', str)}:{document.required('tag', str)}"
+    try:
+        ref = parse_reference(text, where=path)
+        time = datetime.fromisoformat(document.required("time", str))
+    except (InvalidSpec, ValueError) as error:
+        raise LockError(f"{path}: {error}") from error
+    if not isinstance(ref, ByName) or time.tzinfo is None:
+        raise LockError(f"{path}: `{text}` is not a name, or has no time")
+    return Alias.of(
+        ref,
+        {fields.platform(name, path=path): LockId(_id(lock, path)) for name, lock in document.texts("locks")},
+        requests={fields.platform(name, path=path): RequestKey(_id(k, path)) for name, k in document.texts("requests")},
+        user=document.required("user", str),
+        time=time,
+    )
+
+
+def _id(text: str, path: str) -> str:
+    if not is_id(text):
+        raise LockError(f"{path}: `{text}` is not an id")
+    return text
