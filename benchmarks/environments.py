@@ -23,7 +23,7 @@ def settle_channel() -> None:
 
 def wiring_in(local: Path, store: Path) -> Wiring:
     values = {"CONDA_CHANNELS": built_channel().url(), "CONDA_LOCAL_PATH": str(local)}
-    return Wiring(settings.read(values.get), store_root=store)
+    return Wiring(settings.read(values.get), project=store)
 
 
 def request_for(wiring: Wiring, *names: str, **exact: str) -> ResolutionRequest:

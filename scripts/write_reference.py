@@ -54,7 +54,7 @@ UNREGISTERED = frozenset({"CONDA_CHANNELS", "CONDA_DEFAULT_PYPI_SOURCE", "CONDA_
 
 def settings_page() -> str:
     """Return the page on settings; fails when the code reads a setting that is not told of, or the reverse."""
-    rows = [(name, text) for text in field_docstrings() for name in re.findall(r"``(CONDA_[A-Z_]+)``", text)]
+    rows = [(name, text) for text in field_docstrings() for name in re.findall(r"``(CONDA_[A-Z0-9_]+)``", text)]
     told, registered = {name for name, _ in rows}, registered_settings() | UNREGISTERED
     if told != registered:
         raise SystemExit(f"`Settings` and the extension's configuration differ: {sorted(told ^ registered)}")

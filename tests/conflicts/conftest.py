@@ -68,7 +68,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     index_channel(folder / "channel")
     _write_index(universe["pypi"], folder / "index")
     here = settings.read({"CONDA_LOCAL_PATH": str(folder / "local")}.get, {"HOME": str(folder)})
-    wiring = Wiring(here, store_root=folder / "store")
+    wiring = Wiring(here, project=folder / "project")
     yield World(channel=folder / "channel", index=folder / "index", wiring=wiring)
     wiring.worker.close()
 

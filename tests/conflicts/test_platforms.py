@@ -69,7 +69,7 @@ class Locks:
 @pytest.fixture
 def locks(tmp_path: Path, channel: LocalChannel, shared_local_path: Path) -> Iterator[Locks]:
     here = settings.read({"CONDA_LOCAL_PATH": str(shared_local_path)}.get, {"HOME": str(tmp_path)})
-    wiring = Wiring(here, store_root=tmp_path / "store")
+    wiring = Wiring(here, project=tmp_path / "project")
     yield Locks(wiring, channel, tmp_path)
     wiring.worker.close()
 

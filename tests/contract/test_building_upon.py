@@ -296,7 +296,7 @@ def test_constraints_take_what_the_solver_takes(operator: str, version: str, oth
 def wiring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wiring]:
     folder = tmp_path_factory.mktemp("building")
     here = mfenv_settings.read({"CONDA_LOCAL_PATH": str(folder / "local")}.get, {"HOME": str(folder)})
-    made = Wiring(here, store_root=folder / "store")
+    made = Wiring(here, project=folder / "project")
     yield made
     made.close()
 

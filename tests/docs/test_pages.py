@@ -73,7 +73,7 @@ def test_the_readme_names_the_two_commands_and_make_knows_how() -> None:
 
 
 def test_the_readme_names_exactly_the_settings_of_the_reference() -> None:
-    pattern = r"`(METAFLOW_CONDA_[A-Z_]+)`"
+    pattern = r"`(METAFLOW_CONDA_[A-Z0-9_]+)`"
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     reference = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
     assert set(re.findall(pattern, readme)) == set(re.findall(pattern, reference))

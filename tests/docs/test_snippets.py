@@ -104,7 +104,7 @@ def test_messages_about_what_cannot_be_read_are_those_on_the_page(decorator: Wri
 @pytest.fixture
 def wiring(channel: LocalChannel, tmp_path: Path) -> Any:
     values = {"CONDA_CHANNELS": channel.url(), "CONDA_LOCAL_PATH": str(tmp_path / "local")}
-    made = Wiring(settings.read(values.get, {}), store_root=tmp_path / "store")
+    made = Wiring(settings.read(values.get, {}), project=tmp_path / "project")
     yield made
     made.worker.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ from mfenv.errors import InvalidSpec
 from mfenv.store.aliases import AliasStore
 from mfenv.store.locks import LockStore
 from mfenv.store.project_index import ProjectIndex
+
+_MOST = 5
 
 
 class KnownEnvironments:
@@ -43,10 +46,7 @@ class KnownEnvironments:
             case ByLock():
                 lock_id = ref.lock
             case ByName():
-                raise InvalidSpec(
-                    f"{where}: no environment is known by the name `{ref}`",
-                    hint="Check the spelling, and that it was stored in the datastore that this flow uses",
-                )
+                lock_id = self._named(ref, platform, where)
             case ByPathspec():
                 lock_id = _lock_of_step(ref, where)
         lock = self._get(lock_id, platform)
@@ -63,12 +63,40 @@ class KnownEnvironments:
             )
         return lock
 
+    def _named(self, ref: ByName, platform: Platform, where: str) -> LockId:
+        """Return what a name stands for: in the shared store, else in this project alone."""
+        aliases = self._aliases()
+        alias = (aliases.get(ref) if aliases else None) or (self._index.alias(ref) if self._index else None)
+        if alias is None:
+            names = [*aliases.all(), *(self._index.aliases() if self._index else ())] if aliases else []
+            close = difflib.get_close_matches(_short(ref), sorted({_short(one.ref) for one in names}), n=_MOST)
+            hint = "Check the spelling, and that it was stored in the datastore that this flow uses"
+            raise InvalidSpec(
+                f"{where}: no environment is known by the name `{ref}`",
+                hint=f"Names like it are {', '.join(f'`{name}`' for name in close)}" if close else hint,
+            )
+        lock_id = alias.lock_for(platform)
+        if lock_id is None and len(alias.locks) == 1:
+            # A sibling of it may be for this platform.
+            lock_id = alias.locks[0][1]
+        if lock_id is None:
+            known = ", ".join(one.value for one, _ in alias.locks)
+            raise InvalidSpec(
+                f"{where}: `{ref}` stands for environments for {known}, and this step runs on {platform.value}",
+                hint=f"Resolve it for {platform.value} as well, and name both together",
+            )
+        return lock_id
+
     def _get(self, lock_id: LockId, platform: Platform) -> LockedEnvironment | None:
         """Return a lock; of those that were resolved together, the one for `platform`."""
         lock = self._locks.get(lock_id)
         if lock and lock.platform is not platform and (sibling := self._locks.sibling(lock_id, platform)):
             return self._locks.get(sibling) or lock
         return lock
+
+
+def _short(ref: ByName) -> str:
+    return str(ref).removesuffix(":latest")
 
 
 def _lock_of_step(ref: ByPathspec, where: str) -> LockId:

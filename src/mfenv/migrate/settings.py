@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 
 _TOOLS = "no longer needed: nothing has to be installed beside this package"
 _REMOTE = "not used yet: steps on remote compute have no environments"
-_SHARING = "not used yet: locks and packages stay on this machine"
 _MODELS = "not used: there is no `@huggingface` here"
-_LAYOUT = "no longer needed: the layout of the store is fixed"
 
 CHANGED: Mapping[str, str] = {
     "CONDA_DEPENDENCY_RESOLVER": "no longer needed: the solver comes with the package",
@@ -21,18 +19,9 @@ CHANGED: Mapping[str, str] = {
     "PATH_TO_MICROMAMBA": _TOOLS,
     "CONDA_USE_FAST_INIT": _TOOLS,
     "CONDA_REMOTE_COMMANDS": _REMOTE,
-    "CONDA_S3ROOT": _SHARING,
-    "CONDA_AZUREROOT": _SHARING,
-    "CONDA_GSROOT": _SHARING,
-    "CONDA_PACKAGE_S3ROOT": _SHARING,
-    "CONDA_PACKAGE_AZUREROOT": _SHARING,
-    "CONDA_PACKAGE_GSROOT": _SHARING,
-    "CONDA_USE_REMOTE_LATEST": _SHARING,
-    "CONDA_IGNORE_CACHING_DATASTORES": _SHARING,
-    "CONDA_MAGIC_FILE_V2": _LAYOUT,
-    "CONDA_PACKAGES_DIRNAME": _LAYOUT,
-    "CONDA_ENVS_DIRNAME": _LAYOUT,
-    "CONDA_PREFERRED_FORMAT": "no longer needed: a package is taken in the form in which it was resolved",
+    "CONDA_PACKAGE_S3ROOT": "renamed: set METAFLOW_CONDA_S3ROOT, to the same place or to another",
+    "CONDA_PACKAGE_AZUREROOT": "renamed: set METAFLOW_CONDA_AZUREROOT, to the same place or to another",
+    "CONDA_PACKAGE_GSROOT": "renamed: set METAFLOW_CONDA_GSROOT, to the same place or to another",
     "CONDA_SYS_MARKERS": "no longer needed: markers are evaluated for the machine that a step runs on",
     "CONDA_ALL_ARCHS": "not used: environments are for the platform that a step runs on, or that `--arch` names",
     "CONDA_BUILDER_ENV_PACKAGES": "no longer needed: a project's own build requirements count",

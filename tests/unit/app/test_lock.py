@@ -18,7 +18,6 @@ from mfenv.domain.locked import LockedPypiPackage
 from mfenv.domain.machine import Machine
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Platform, baseline
-from mfenv.domain.provenance import Provenance
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPackage
@@ -30,6 +29,7 @@ from mfenv.io.filelock import held
 from mfenv.resolve.service import resolve_all
 from mfenv.store.backends.memory import MemoryBlobStore
 from mfenv.store.locks import LockStore
+from mfenv.store.project_index import ProjectIndex
 from mfenv.testing.fakes import FailingBlobStore, FakeInstaller, FakePackage, FakeResolver, fake_lock
 from mfenv.testing.pypi import FakePypiInstaller, build_nothing
 
@@ -55,9 +55,13 @@ def resolver() -> FakeResolver:
     return FakeResolver([PYTHON.resolved, A.resolved, B.resolved])
 
 
-def locker_of(resolver: FakeResolver, installer: FakeInstaller, store: object = None) -> Locker:
+def locker_of(
+    resolver: FakeResolver, installer: FakeInstaller, store: object = None, shared: MemoryBlobStore | None = None
+) -> Locker:
+    folder = installer._folders.root
     return Locker(
-        locks=LockStore(store or MemoryBlobStore()),  # type: ignore[arg-type]
+        locks=LockStore(store or MemoryBlobStore(), shared=lambda: shared),  # type: ignore[arg-type]
+        index=ProjectIndex(folder / f"{len(list(folder.parent.rglob('*.cnd')))}.cnd"),
         resolver=resolver,
         measure=installer.measure,
         builds=lambda _request, _answer: build_nothing,
@@ -122,15 +126,16 @@ def test_a_lock_whose_built_wheel_is_gone_is_not_known(resolver: FakeResolver, i
     built = LockedPypiPackage(name="c", version="1", artifact=wheel, built_from="git+https://host/c@main")
     lock = replace(fake_lock(PYTHON, A), pypi=(built,))
     locker = locker_of(resolver, installer, store)
-    made = Provenance(
-        request=request("a").key, target=request("a").target, resolver="fake", user="ana", time=locker.now()
-    )
-    locker.locks.put(lock, made)
+    locker.locks.keep(lock)
+    locker.use({request("a"): lock})
     assert locker.known([request("a")]) == {request("a"): lock}
-    assert replace(locker, has=lambda artifact: artifact != wheel).known([request("a")]) == {}
-    from_an_index = locker_of(resolver, installer, MemoryBlobStore())
+    gone = replace(locker, has=lambda artifact: artifact != wheel)
+    assert gone.known([request("a")]) == {}
+    assert replace(gone, is_shared=lambda lock_id: lock_id == lock.id).known([request("a")]) == {request("a"): lock}
+    from_an_index = locker_of(resolver, installer)
     served = replace(lock, pypi=(replace(built, built_from=""),))
-    from_an_index.locks.put(served, made)
+    from_an_index.locks.keep(served)
+    from_an_index.use({request("a"): served})
     assert replace(from_an_index, has=lambda _: False).known([request("a")]) == {request("a"): served}
 
 

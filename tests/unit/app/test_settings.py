@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from mfenv.app.settings import Settings, read
 from mfenv.domain.channel import Channel
+from mfenv.domain.others import Others
 from mfenv.domain.platform import Platform
 from mfenv.domain.spec import IndexStrategy
 from mfenv.errors import InvalidSpec
@@ -22,6 +24,16 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings() == Settings(
         local_path=Path("/home/ana/.cache/mfenv"),
         store_root=None,
+        s3_root=None,
+        azure_root=None,
+        gs_root=None,
+        ignore_caching_datastores=(),
+        packages_dirname="packages",
+        envs_dirname="",
+        magic_file="conda_v2.cnd",
+        use_remote_latest=Others((":none:",)),
+        preferred_format="none",
+        legacy_root=None,
         channels=(Channel(location="conda-forge"),),
         channel_credentials=(),
         lock_timeout=3600.0,
@@ -62,6 +74,53 @@ def test_folders_are_absolute_and_know_the_home_folder(tmp_path: Path, monkeypat
     monkeypatch.setenv("HOME", "/home/ana")
     found = settings(CONDA_LOCAL_PATH="~/envs", CONDA_LOCALROOT="locks")
     assert (found.local_path, found.store_root) == (Path("/home/ana/envs"), tmp_path / "locks")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("", ()), ("local", ("local",)), ("s3, gs", ("s3", "gs")), ('["azure"]', ("azure",)), ("{}", ())],
+)
+def test_datastores_to_ignore_are_a_list(text: str, names: tuple[str, ...]) -> None:
+    assert settings(CONDA_IGNORE_CACHING_DATASTORES=text).ignore_caching_datastores == names
+
+
+def test_folders_of_keys_can_be_named() -> None:
+    found = settings(CONDA_PACKAGES_DIRNAME="/team/files/", CONDA_ENVS_DIRNAME="v2.envs", CONDA_MAGIC_FILE_V2="x.cnd")
+    assert (found.packages_dirname, found.envs_dirname, found.magic_file) == ("team/files", "v2.envs", "x.cnd")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(
+            (name, text)
+            for name in ("CONDA_PACKAGES_DIRNAME", "CONDA_ENVS_DIRNAME")
+            for text in ("../x", "a//b", "a b")
+        ),
+        *(("CONDA_MAGIC_FILE_V2", text) for text in ("a/b", "..", ".hidden")),
+        *(("CONDA_USE_REMOTE_LATEST", text) for text in (":all:", ",", "ada,:any:")),
+        ("CONDA_PREFERRED_FORMAT", "zip"),
+    ],
+)
+def test_what_a_store_cannot_be_told_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(InvalidSpec, match=rf"^METAFLOW_{name}: `{re.escape(text)}`"):
+        settings(**{name: text})
+
+
+@pytest.mark.parametrize(
+    ("text", "counted"),
+    [
+        (":none:", []),
+        ("", []),
+        (":username:", ["me"]),
+        (":any:", ["me", "ada", "grace", ""]),
+        ("ada, grace", ["ada", "grace"]),
+    ],
+)
+def test_whose_environments_count_is_said_in_four_ways(text: str, counted: list[str]) -> None:
+    others = settings(CONDA_USE_REMOTE_LATEST=text).use_remote_latest
+    assert [user for user in ("me", "ada", "grace", "") if others.count(user, me="me")] == counted
+    assert others.is_nobody == (not counted)
 
 
 def test_channels_are_a_list_and_their_credentials_are_kept_aside() -> None:

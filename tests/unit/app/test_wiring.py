@@ -14,13 +14,13 @@ from mfenv.domain.spec import EnvironmentSpec
 
 
 def test_closing_starts_nothing(tmp_path: Path) -> None:
-    wiring = Wiring(settings.read(lambda _: None, {"HOME": str(tmp_path)}), store_root=tmp_path)
+    wiring = Wiring(settings.read(lambda _: None, {"HOME": str(tmp_path)}), project=tmp_path)
     wiring.close()
     assert "worker" not in vars(wiring)
 
 
 def test_closing_ends_the_helper_process(tmp_path: Path) -> None:
-    wiring = Wiring(settings.read(lambda _: None, {"HOME": str(tmp_path)}), store_root=tmp_path)
+    wiring = Wiring(settings.read(lambda _: None, {"HOME": str(tmp_path)}), project=tmp_path)
     wiring.worker.start()
     assert wiring.worker.is_running
     wiring.close()
@@ -33,7 +33,7 @@ def test_no_keyring_is_asked_for_what_is_known(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("mfenv.app.wiring.from_keyring", lambda secret, _: asked.append(secret) or secret)
     here = settings.read(lambda _: None, {"HOME": str(tmp_path), "UV_KEYRING_PROVIDER": "subprocess"})
     secret = IndexSecret(index=PackageIndex(url="https://host/simple"), secret_url="https://me@host/simple")
-    wiring = Wiring(here, store_root=tmp_path, index_secrets=[secret])
+    wiring = Wiring(here, project=tmp_path, index_secrets=[secret])
     spec = EnvironmentSpec(python=PythonConstraint.minor(3, 11), conda=(), channels=())
     wiring.locker("tester").known([ResolutionRequest(spec=spec, target=here.target(Platform.host()))])
     assert wiring.hydrator

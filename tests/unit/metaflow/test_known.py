@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
+from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, RequestKey
+from mfenv.domain.group import LockGroup
+from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform, baseline
 from mfenv.domain.provenance import Provenance
-from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef
+from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef, parse_reference
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.known import KnownEnvironments, _lock_in
+from mfenv.store.aliases import AliasStore
 from mfenv.store.backends.memory import MemoryBlobStore
 from mfenv.store.locks import LockStore
+from mfenv.store.project_index import ProjectIndex
 from mfenv.testing.fakes import FakePackage, fake_lock
 
 LINUX = Platform.LINUX_64
@@ -21,12 +27,73 @@ LOCK = fake_lock(FakePackage("a"), platform=LINUX)
 REQUEST = RequestKey("ab" * 20)
 
 
+TIME = datetime(2026, 1, 2, tzinfo=timezone.utc)
+ON_ARM = fake_lock(FakePackage("a"), platform=Platform.LINUX_AARCH64)
+
+
 @pytest.fixture
-def known() -> KnownEnvironments:
+def aliases() -> AliasStore:
+    return AliasStore(MemoryBlobStore())
+
+
+@pytest.fixture
+def locks() -> LockStore:
+    made = Provenance(request=REQUEST, target=baseline(LINUX), resolver="fake", user="me", time=TIME)
     store = LockStore(MemoryBlobStore())
-    time = datetime(2026, 1, 2, tzinfo=timezone.utc)
-    store.put(LOCK, Provenance(request=REQUEST, target=baseline(LINUX), resolver="fake", user="me", time=time))
-    return KnownEnvironments(store)
+    store.keep(LOCK, made)
+    store.keep(ON_ARM)
+    return store
+
+
+@pytest.fixture
+def known(locks: LockStore, aliases: AliasStore, tmp_path: Path) -> KnownEnvironments:
+    return KnownEnvironments(locks, aliases=lambda: aliases, index=ProjectIndex(tmp_path / "conda_v2.cnd"))
+
+
+def alias_of(text: str, *locks: LockedEnvironment) -> Alias:
+    ref = parse_reference(text, where="here")
+    assert isinstance(ref, ByName)
+    return Alias.of(ref, {lock.platform: lock.id for lock in locks}, user="me", time=TIME)
+
+
+def test_a_name_finds_what_it_stands_for(known: KnownEnvironments, aliases: AliasStore) -> None:
+    aliases.point(alias_of("team/env:v1.2", LOCK, ON_ARM))
+    ref = ByName(name="team/env", tag="v1.2")
+    assert known.find(ref, LINUX, where="here") == LOCK
+    assert known.find(ref, Platform.LINUX_AARCH64, where="here") == ON_ARM
+
+
+def test_a_name_of_this_project_alone_is_found_where_the_store_has_none(
+    known: KnownEnvironments, aliases: AliasStore, tmp_path: Path
+) -> None:
+    ProjectIndex(tmp_path / "conda_v2.cnd").set_alias(alias_of("mine", LOCK))
+    assert known.find(ByName(name="mine"), LINUX, where="here") == LOCK
+
+
+def test_a_name_for_other_platforms_says_which(known: KnownEnvironments, aliases: AliasStore) -> None:
+    aliases.point(alias_of("team/env", LOCK, ON_ARM))
+    with pytest.raises(InvalidSpec) as caught:
+        known.find(ByName(name="team/env"), Platform.OSX_64, where="here")
+    assert caught.value.message == (
+        "here: `team/env:latest` stands for environments for linux-64, linux-aarch64, and this step runs on osx-64"
+    )
+
+
+def test_an_unknown_name_comes_with_those_like_it(known: KnownEnvironments, aliases: AliasStore) -> None:
+    for name in ("team/training", "team/trainer:v1", "other"):
+        aliases.point(alias_of(name, LOCK))
+    with pytest.raises(InvalidSpec) as caught:
+        known.find(ByName(name="team/trainng"), LINUX, where="here")
+    assert caught.value.hint == "Names like it are `team/training`, `team/trainer:v1`"
+
+
+def test_of_locks_that_were_resolved_together_the_one_for_the_platform_is_found(
+    known: KnownEnvironments, locks: LockStore, aliases: AliasStore
+) -> None:
+    locks.keep_group(LockGroup.of({LINUX: LOCK.id, Platform.LINUX_AARCH64: ON_ARM.id}))
+    aliases.point(alias_of("team/env", LOCK))
+    for ref in (ByLock(lock=LOCK.id), ByName(name="team/env")):
+        assert known.find(ref, Platform.LINUX_AARCH64, where="here") == ON_ARM
 
 
 @pytest.mark.parametrize("ref", [ByLock(lock=LOCK.id), ByLock(lock=LOCK.id, request=REQUEST)])
