@@ -169,7 +169,9 @@ def test_a_server_that_knows_no_conditions_is_looked_at_first(store: ObjectBlobS
 
 def test_a_folder_that_cannot_be_written_to_is_named(store: ObjectBlobStore, tmp_path: Path) -> None:
     store.put("mfenv/v1/a", b"content")
-    with pytest.raises(StoreError, match=rf"^`{tmp_path}/absent/a` cannot be used while `s3://.*/mfenv/v1/a` is copied"):
+    with pytest.raises(
+        StoreError, match=rf"^`{tmp_path}/absent/a` cannot be used while `s3://.*/mfenv/v1/a` is copied"
+    ):
         store.download({"mfenv/v1/a": tmp_path / "absent" / "a"})
 
 
