@@ -109,13 +109,24 @@ class Hydrator:
 
     def _have_files(self, lock: LockedEnvironment, events: HydrationEvents | None) -> None:
         """Have all files here, checked: from the cache, else the store, else their origin."""
-        artifacts, told = list(lock.artifacts), events.fetched if events else None
+        artifacts, complaints = list(lock.artifacts), list[str]()
+
+        def told(event: dict[str, object]) -> None:
+            if damaged := event.get("damaged"):
+                complaints.append(f"the store's copy `{damaged}` is damaged")
+            if unreachable := event.get("unreachable"):
+                complaints.append(f"the store cannot be used: {unreachable}")
+            if events:
+                events.fetched(event)
+
         self._supply(artifacts, told)
         try:
             self._installer.fetch(artifacts, on_event=told)
-        except HydrationFailed:
+        except HydrationFailed as error:
             # A file that was damaged here, and that its origin does not have any more.
             if not self._supply(artifacts, told, again=True):
+                hints = [error.hint] if error.hint else []
+                error.hint = "; ".join([*hints, *dict.fromkeys(complaints)]) or None
                 raise
             self._installer.fetch(artifacts, on_event=told)
 
