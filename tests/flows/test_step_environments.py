@@ -239,4 +239,4 @@ def test_without_an_environment_nothing_is_resolved(flows: Flows) -> None:
 
     assert (ran.resolved, ran.created, ran.existing) == (0, [], [])
     assert ran.fact("start")["prefix"] == sys.prefix
-    assert not (flows.folder / ".metaflow" / "conda_env").exists()
+    assert not list((flows.folder / ".metaflow").glob("conda*"))

@@ -71,7 +71,9 @@ def migrate(flows: tuple[str, ...], *, write: bool, check: bool, as_json: bool) 
 @click.option("--optional", "optional", multiple=True, help="Optional dependencies (an extra) of -p or --lock.")
 @click.option("--python", help="Version of Python; by default the one that runs this command.")
 @click.option("--arch", "archs", multiple=True, help="Platform, such as linux-64; can be repeated. Default: this one.")
+@click.option("--alias", "names", multiple=True, metavar="NAME[:TAG]", help="Give it a name; can be repeated.")
 @click.option("--force", is_flag=True, help="Solve anew, also what is known.")
+@click.option("--local-only", is_flag=True, help="Share nothing: lock and names are of this project alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def resolve(
     requirements: tuple[str, ...],
@@ -82,8 +84,10 @@ def resolve(
     optional: tuple[str, ...],
     python: str | None,
     archs: tuple[str, ...],
+    names: tuple[str, ...],
     *,
     force: bool,
+    local_only: bool,
     as_json: bool,
 ) -> None:
     """Lock what files ask for.
@@ -95,7 +99,17 @@ def resolve(
 
     with spoken(as_json=as_json):
         plain = [*requirements, *environments]
-        found = resolve_files(plain, [*projects, *locks], groups, optional, python=python, archs=archs, force=force)
+        found = resolve_files(
+            plain,
+            [*projects, *locks],
+            groups,
+            optional,
+            python=python,
+            archs=archs,
+            force=force,
+            names=names,
+            local_only=local_only,
+        )
     if as_json:
         click.echo(json.dumps({"environments": found}, indent=2))
         return
@@ -103,6 +117,37 @@ def resolve(
         click.echo(f"### {row['arch']}: {row['req_id']}:{row['full_id']}{' (new)' if row['newly_resolved'] else ''}")
         for line in row["packages"]:
             click.echo(f"  {line}")
+
+
+@environment.command(epilog="Example: metaflow environment alias MyFlow/latest/train team/project/train:v1")
+@click.argument("source")
+@click.argument("alias", metavar="NAME[:TAG]")
+@click.option("--pathspec", "is_pathspec", is_flag=True, help="SOURCE is a step of a run: Flow/Run/Step.")
+@click.option("--local-only", is_flag=True, help="The name is for this project alone; nothing is shared.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def alias(source: str, alias: str, *, is_pathspec: bool, local_only: bool, as_json: bool) -> None:
+    """Give an environment a name.
+
+    SOURCE is an id, a name, or a step of a run (step:Flow/Run/Step). The tags latest, which is meant when none is
+    given, candidate and stable can be moved; every other stays what it is.
+    """
+    from mfenv.cli.naming import name_environment
+
+    with spoken(as_json=as_json):
+        found = name_environment(source, alias, is_pathspec=is_pathspec, local_only=local_only)
+    render.names([found], as_json=as_json)
+
+
+@environment.command(epilog="Example: metaflow environment history team/project/train:stable")
+@click.argument("alias", metavar="NAME[:TAG]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def history(alias: str, *, as_json: bool) -> None:
+    """Show what a name stood for, and since when; the latest first."""
+    from mfenv.cli.naming import history_of
+
+    with spoken(as_json=as_json):
+        found = history_of(alias)
+    render.names(found, as_json=as_json)
 
 
 short.add_command(environment, "env")

@@ -15,6 +15,7 @@ from mfenv.errors import EnvironmentsError
 
 if TYPE_CHECKING:
     from mfenv.app.migrate import Migrated
+    from mfenv.domain.alias import Alias
 
 
 @contextlib.contextmanager
@@ -102,6 +103,27 @@ def _file(name: str, one: Migrated | EnvironmentsError, *, is_written: bool) -> 
         "diff": one.diff,
         "notes": [{"line": note.line, "column": note.column, "message": note.message} for note in one.notes],
     }
+
+
+def names(found: Sequence[Alias], *, as_json: bool) -> None:
+    """Print what names stand for."""
+    rows = [
+        {
+            "alias": str(alias.ref),
+            "mutable": alias.ref.is_mutable,
+            "environments": {platform.value: lock for platform, lock in alias.locks},
+            "user": alias.user,
+            "time": alias.time.isoformat(),
+        }
+        for alias in found
+    ]
+    if as_json:
+        click.echo(json.dumps({"aliases": rows}, indent=2))
+        return
+    for alias in found:
+        click.echo(f"{alias.ref}  {alias.time.astimezone():%Y-%m-%d %H:%M:%S}  {alias.user}")
+        for platform, lock in alias.locks:
+            click.echo(f"  {platform.value:<14} {lock}")
 
 
 def _escape_what_cannot_be_shown() -> None:

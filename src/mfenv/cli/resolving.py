@@ -13,6 +13,7 @@ from metaflow.util import get_username
 
 from mfenv.app.files import FileWish
 from mfenv.app.resolve_files import Found, read_files, resolve
+from mfenv.cli.naming import give_name, read_name
 from mfenv.domain.platform import Platform
 from mfenv.domain.python import PythonConstraint
 from mfenv.errors import InvalidSpec
@@ -30,10 +31,13 @@ def resolve_files(
     python: str | None,
     archs: Sequence[str],
     force: bool,
+    names: Sequence[str],
+    local_only: bool,
 ) -> list[dict[str, Any]]:
     """Lock what the files ask for, on each platform; return what is to be printed. Raises `EnvironmentsError`."""
     if not plain and not with_choices:
         raise InvalidSpec("there is nothing to resolve", hint="Name a file with -r, -f, -p or --lock")
+    refs = [read_name(name, where="--alias") for name in names]
     wishes = [FileWish(path=Path(name), shown=name) for name in plain]
     wishes += [
         FileWish(path=Path(name), shown=name, groups=tuple(groups), optional_dependencies=tuple(optional))
@@ -57,10 +61,15 @@ def resolve_files(
             force=force,
             tell=lambda line: click.echo(line, err=True),
         )
-        wiring.sharer.share(one.lock.id for one in found)
+        if not local_only:
+            wiring.sharer.share(one.lock.id for one in found)
+        locks = {one.lock.platform: one.lock.id for one in found}
+        requests = {one.lock.platform: one.request.key for one in found}
+        for ref in refs:
+            give_name(wiring, ref, locks, requests=requests, local_only=local_only)
     finally:
         wiring.close()
-    return [_row(one) for one in found]
+    return [{**_row(one), "aliases": [str(ref) for ref in refs]} for one in found]
 
 
 def _row(found: Found) -> dict[str, Any]:

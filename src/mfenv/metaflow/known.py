@@ -10,6 +10,7 @@ from metaflow import Flow, Step, namespace
 from metaflow.client.core import Task, get_namespace
 from metaflow.exception import MetaflowException
 
+from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, is_id
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
@@ -31,11 +32,16 @@ class KnownEnvironments:
         *,
         aliases: Callable[[], AliasStore | None] = lambda: None,
         index: ProjectIndex | None = None,
+        import_legacy: Callable[[ByName], Alias | None] | None = None,
     ) -> None:
-        """Look in `locks`, for names in `aliases` and among those that only this project's `index` has."""
+        """Look in `locks`, for names in `aliases` and among those that only this project's `index` has.
+
+        `import_legacy` is asked for a name that is in neither.
+        """
         self._locks = locks
         self._aliases = aliases
         self._index = index
+        self._import_legacy = import_legacy
 
     def find(self, ref: EnvironmentRef, platform: Platform, *, where: str) -> LockedEnvironment:
         """Return the environment that `ref`, as written at `where`, names; for `platform`.
@@ -51,10 +57,7 @@ class KnownEnvironments:
                 lock_id = _lock_of_step(ref, where)
         lock = self._get(lock_id, platform)
         if lock is None:
-            raise InvalidSpec(
-                f"{where}: the environment `{ref}` is not in the store",
-                hint="It was made with another store: check --datastore, METAFLOW_CONDA_S3ROOT and its like",
-            )
+            raise _not_there(ref, where)
         if lock.platform is not platform:
             raise InvalidSpec(
                 f"{where}: the environment `{ref}` is for {lock.platform.value}, and this step runs on "
@@ -63,10 +66,28 @@ class KnownEnvironments:
             )
         return lock
 
-    def _named(self, ref: ByName, platform: Platform, where: str) -> LockId:
-        """Return what a name stands for: in the shared store, else in this project alone."""
+    def find_all(self, ref: EnvironmentRef, *, where: str) -> dict[Platform, LockId]:
+        """Return the locks that `ref` names, with those that were resolved together with them, by platform.
+
+        Raises `InvalidSpec` for what is not known.
+        """
+        if isinstance(ref, ByName):
+            return dict(self.alias(ref, where=where).locks)
+        lock_id = ref.lock if isinstance(ref, ByLock) else _lock_of_step(ref, where)
+        lock = self._locks.get(lock_id)
+        if lock is None:
+            raise _not_there(ref, where)
+        siblings = {one: self._locks.sibling(lock_id, one) for one in Platform if one is not lock.platform}
+        return {lock.platform: lock_id, **{one: sibling for one, sibling in siblings.items() if sibling}}
+
+    def alias(self, ref: ByName, *, where: str) -> Alias:
+        """Return what a name stands for: in this project alone, else in the shared store. Raises `InvalidSpec`."""
+        if self._index and (own := self._index.alias(ref)):
+            return own
         aliases = self._aliases()
-        alias = (aliases.get(ref) if aliases else None) or (self._index.alias(ref) if self._index else None)
+        alias = aliases.get(ref) if aliases else None
+        if alias is None and self._import_legacy and (alias := self._import_legacy(ref)):
+            return alias
         if alias is None:
             names = [*aliases.all(), *(self._index.aliases() if self._index else ())] if aliases else []
             close = difflib.get_close_matches(_short(ref), sorted({_short(one.ref) for one in names}), n=_MOST)
@@ -75,6 +96,10 @@ class KnownEnvironments:
                 f"{where}: no environment is known by the name `{ref}`",
                 hint=f"Names like it are {', '.join(f'`{name}`' for name in close)}" if close else hint,
             )
+        return alias
+
+    def _named(self, ref: ByName, platform: Platform, where: str) -> LockId:
+        alias = self.alias(ref, where=where)
         lock_id = alias.lock_for(platform)
         if lock_id is None and len(alias.locks) == 1:
             # A sibling of it may be for this platform.
@@ -93,6 +118,13 @@ class KnownEnvironments:
         if lock and lock.platform is not platform and (sibling := self._locks.sibling(lock_id, platform)):
             return self._locks.get(sibling) or lock
         return lock
+
+
+def _not_there(ref: EnvironmentRef, where: str) -> InvalidSpec:
+    return InvalidSpec(
+        f"{where}: the environment `{ref}` is not in the store",
+        hint="It was made with another store: check --datastore, METAFLOW_CONDA_S3ROOT and its like",
+    )
 
 
 def _short(ref: ByName) -> str:

@@ -67,7 +67,7 @@ class AliasStore:
                 self._blobs.put(self._new_note(before), alias_json.dump(before))
             return before
         if before and not alias.ref.is_mutable:
-            raise _taken(before)
+            raise taken(before)
         content, note = alias_json.dump(alias), self._new_note(alias)
         if alias.ref.is_mutable:
             self._blobs.put(note, content)
@@ -76,7 +76,7 @@ class AliasStore:
         if not self._blobs.put(self._layout.alias(alias.ref), content):
             won = self.get(alias.ref)
             if won is None or won.locks != alias.locks:
-                raise _taken(won or alias)
+                raise taken(won or alias)
             return won
         # Behind the name: two may try at the same time, and only what came to be is history.
         self._blobs.put(note, content)
@@ -123,7 +123,8 @@ class AliasStore:
         return alias
 
 
-def _taken(alias: Alias) -> AliasExistsError:
+def taken(alias: Alias) -> AliasExistsError:
+    """Return the error of who wants to move a name that stays: it stands for `alias`."""
     locks = ", ".join(f"{lock} ({platform.value})" for platform, lock in alias.locks)
     return AliasExistsError(
         f"`{alias.ref}` stands for {locks} since {alias.time:%Y-%m-%d}, and cannot be moved",

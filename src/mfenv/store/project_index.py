@@ -135,6 +135,11 @@ class ProjectIndex:
         """Give a name a meaning in this project alone."""
         self._update([(f"a/{alias.ref}", stamp(alias.time), alias_json.values(alias))])
 
+    def forget_alias(self, ref: ByName) -> None:
+        """Let a name have no meaning of its own in this project any more."""
+        if self.alias(ref):
+            self._update([(f"a/{ref}", _now(), {})])
+
     def merge(self, other: Path) -> int:
         """Take in the facts of another project's file; return how many are new here. Raises `LockError`."""
         before = {line[0]: line for line in self._lines()}

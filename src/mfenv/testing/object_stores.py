@@ -111,7 +111,7 @@ class Wire:
 
             def __getattr__(self, name: str) -> Any:
                 if name.startswith("do_"):
-                    return lambda: wire._carry(self, upstream)  # noqa: SLF001
+                    return lambda: wire._carry(self, upstream)
                 raise AttributeError(name)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

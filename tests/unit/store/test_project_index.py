@@ -131,6 +131,10 @@ def test_names_of_this_project_are_kept(index: ProjectIndex, path: Path) -> None
     index.set_alias(second)
     assert (ProjectIndex(path).alias(first.ref), index.alias(second.ref)) == (first, second)
     assert sorted(index.aliases(), key=str) == sorted([first, second], key=str)
+    index.forget_alias(first.ref)
+    assert (index.alias(first.ref), list(index.aliases())) == (None, [second])
+    index.set_alias(first)
+    assert index.alias(first.ref) == first
 
 
 _WRITER = """

@@ -1,0 +1,85 @@
+"""Names of environments, from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+
+from metaflow.metaflow_config import DEFAULT_DATASTORE
+from metaflow.util import get_username
+
+from mfenv.app.wiring import Wiring
+from mfenv.domain.alias import Alias
+from mfenv.domain.digest import LockId, RequestKey
+from mfenv.domain.platform import Platform
+from mfenv.domain.reference import ByName, EnvironmentRef, parse_pathspec, parse_reference
+from mfenv.errors import InvalidSpec
+from mfenv.metaflow.config import read_settings
+from mfenv.metaflow.known import KnownEnvironments
+from mfenv.metaflow.wiring import wire
+from mfenv.store.aliases import taken
+
+
+def read_name(text: str, *, where: str) -> ByName:
+    """Read a name that an environment is to have, as written at `where`. Raises `InvalidSpec`."""
+    ref = parse_reference(text, where=where)
+    if not isinstance(ref, ByName):
+        raise InvalidSpec(
+            f"{where}: `{text}` is not a name, but an environment or a step itself",
+            hint="Write a name, such as `team/project/env:v1`",
+        )
+    return ref
+
+
+def name_environment(source: str, name: str, *, is_pathspec: bool, local_only: bool) -> Alias:
+    """Give the environments that `source` names, on all their platforms, a name. Raises `EnvironmentsError`."""
+    where = "SOURCE"
+    ref: EnvironmentRef = parse_pathspec(source, where=where) if is_pathspec else parse_reference(source, where=where)
+    target = read_name(name, where="ALIAS")
+    wiring = wire(read_settings(), DEFAULT_DATASTORE)
+    try:
+        known = KnownEnvironments(wiring.locks, aliases=wiring.aliases, index=wiring.index)
+        return give_name(wiring, target, known.find_all(ref, where=where), local_only=local_only)
+    finally:
+        wiring.close()
+
+
+def give_name(
+    wiring: Wiring,
+    ref: ByName,
+    locks: Mapping[Platform, LockId],
+    *,
+    requests: Mapping[Platform, RequestKey] | None = None,
+    local_only: bool,
+) -> Alias:
+    """Have `ref` stand for `locks`: in the shared store, which has them first, or in this project alone.
+
+    Raises `AliasExistsError` for a name that cannot be moved, and `StoreError`.
+    """
+    user, now = get_username() or "unknown", datetime.now(timezone.utc)
+    alias = Alias.of(ref, locks, user=user, time=now, requests=requests)
+    aliases = None if local_only else wiring.aliases()
+    if aliases is None:
+        before = wiring.index.alias(ref)
+        if before and not ref.is_mutable and before.locks != alias.locks:
+            raise taken(before)
+        wiring.index.set_alias(alias)
+        return alias
+    wiring.sharer.share(locks.values())
+    pointed = aliases.point(alias)
+    # What everybody is told counts from now on here, too.
+    wiring.index.forget_alias(ref)
+    return pointed
+
+
+def history_of(name: str) -> list[Alias]:
+    """Return what a name stood for, the latest first. Raises `InvalidSpec` for a name that nothing ever had."""
+    ref = read_name(name, where="ALIAS")
+    aliases = wire(read_settings(), DEFAULT_DATASTORE).aliases()
+    found = aliases.history(ref) if aliases else []
+    if not found:
+        raise InvalidSpec(
+            f"no environment had the name `{ref}`",
+            hint="Check the spelling and the tag, and METAFLOW_DEFAULT_DATASTORE, whose names are looked at",
+        )
+    return found
