@@ -102,7 +102,7 @@ def test_what_one_resolved_another_neither_resolves_nor_fetches_from_its_origin(
     assert kinds == ["locks", "packages", "provenance", "requests", "runs"]
 
     ready = another_machine(on_s3, tmp_path / "second", METAFLOW_CONDA_USE_REMOTE_LATEST=":any:", USER="grace")
-    other = ready.run(flow).succeeded()
+    other = ready.run(FLOW).succeeded()
     assert (other.resolved, other.fact("start")["prefix"].rpartition("/")[2]) == (0, lock)
 
 

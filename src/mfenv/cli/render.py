@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metaflow._vendor import click
 
@@ -124,6 +124,43 @@ def names(found: Sequence[Alias], *, as_json: bool) -> None:
         click.echo(f"{alias.ref}  {alias.time.astimezone():%Y-%m-%d %H:%M:%S}  {alias.user}")
         for platform, lock in alias.locks:
             click.echo(f"  {platform.value:<14} {lock}")
+
+
+def clearing(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what can go, or went."""
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for part in ("store", "local"):
+        if (row := found.get(part)) is None:
+            continue
+        click.echo(f"{row['location']}: {size(row['size'])} that nobody needs")
+        for kind, of_kind in row["unused"].items():
+            click.echo(f"  {of_kind['count']:>6} {kind:<20} {size(of_kind['size']):>10}")
+        for one in row["biggest"]:
+            click.echo(f"         {one['name']:<60} {size(one['size']):>10}")
+        if kept := row.get("kept"):
+            click.echo("  kept: " + ", ".join(f"{count} ({reason})" for reason, count in sorted(kept.items())))
+        for key in row.get("damaged", ()):
+            click.echo(f"  damaged: {key}; no package goes as long as it is there (--damaged removes it)", err=True)
+        if "removed" in row:
+            click.echo(f"  removed: {row['removed']} things, {size(row['freed'])}")
+    if not found["deleted"]:
+        click.echo("Nothing was removed: add --delete to remove it.", err=True)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it.
+
+    >>> [size(n) for n in (0, 999, 1_500, 2_340_000_000)]
+    ['0 B', '999 B', '1.5 kB', '2.3 GB']
+    """
+    amount, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 def _escape_what_cannot_be_shown() -> None:

@@ -6,7 +6,9 @@ appears under its name by one rename, and everything without a marker is garbage
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +57,12 @@ def usable_prefix(path: Path, lock: LockedEnvironment) -> Prefix | None:
     """Return the prefix of `lock` at `path` if it is ready and nobody, such as a cleaner, took its interpreter."""
     prefix = ready_prefix(path, lock.id)
     return None if prefix and lock.find("python") and not prefix.python.exists() else prefix
+
+
+def mark_used(prefix: Prefix) -> None:
+    """Let the marker's time tell when the prefix was last used; costs one call of the system."""
+    with contextlib.suppress(OSError):
+        os.utime(prefix.path / MARKER)
 
 
 def mark_ready(prefix: Prefix) -> None:

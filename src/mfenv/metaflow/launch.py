@@ -49,6 +49,7 @@ from mfenv.domain.spec import (
 from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
+from mfenv.hydrate.prefix import mark_used
 from mfenv.io.files import write_atomically
 from mfenv.metaflow.boundary import EnvironmentException
 from mfenv.metaflow.code_root import CodeRoot
@@ -324,6 +325,7 @@ class Launch:
                 raise HydrationFailed(
                     f"step `{step}`: {error.message}", hint=error.hint, output=error.output
                 ) from error
+        mark_used(prefix)
         cli_args.entrypoint[0] = str(prefix.python)
         cli_args.env.update(prefix.environment(os.environ))
         cli_args.env.update(self._code.variables)

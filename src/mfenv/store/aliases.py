@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from mfenv.domain.alias import Alias
-from mfenv.domain.reference import ByName
-from mfenv.errors import LockError, StoreError
+from mfenv.domain.reference import ByName, parse_reference
+from mfenv.errors import InvalidSpec, LockError, StoreError
 from mfenv.formats import alias_json
 from mfenv.store.base import BlobStore
 from mfenv.store.layout import Layout, stamp
@@ -93,6 +93,21 @@ class AliasStore:
             for found in pool.map(self._at, sorted(key for key in keys if key.startswith(begin))):
                 if found:
                     yield found
+
+    def all_or_error(self) -> list[Alias]:
+        """Return all names, each restored if need be. Raises `LockError` for one that cannot be read."""
+        refs = [ref for info in self._blobs.list(self._layout.aliases) if (ref := self._ref_of(info.key))]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return [alias for alias in pool.map(self.get, refs) if alias]
+
+    def _ref_of(self, key: str) -> ByName | None:
+        """Return the name that is kept under a key; None for what nobody can name."""
+        name, _, tag = key.removeprefix(self._layout.aliases).removesuffix(".json").rpartition("/")
+        try:
+            ref = parse_reference(f"{name}:{tag}", where=key)
+        except InvalidSpec:
+            return None
+        return ref if isinstance(ref, ByName) else None
 
     def history(self, ref: ByName) -> list[Alias]:
         """Return what a name stood for, the latest first."""

@@ -19,7 +19,11 @@ from typing import Any
 
 _SERVE_S3 = """
 import os, sys
+import time
 from moto.server import ThreadedMotoServer
+from werkzeug.serving import WSGIRequestHandler
+answer = WSGIRequestHandler.run_wsgi
+WSGIRequestHandler.run_wsgi = lambda self: time.sleep(float(sys.argv[1])) or answer(self)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
@@ -29,10 +33,13 @@ os._exit(0)
 
 
 @contextlib.contextmanager
-def s3_server() -> Iterator[int]:
-    """Run moto's S3 and give its port; needs ``moto[server,s3]``. It ends with the block, and with this process."""
+def s3_server(*, delay: float = 0) -> Iterator[int]:
+    """Run moto's S3 and give its port; needs ``moto[server,s3]``. It ends with the block, and with this process.
+
+    Each of its answers takes `delay` seconds more than it must.
+    """
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", _SERVE_S3],
+        [sys.executable, "-W", "ignore", "-c", _SERVE_S3, str(delay)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
