@@ -89,12 +89,19 @@ class Sharer:
         present = packages.present(wanted.values(), self.now())
         damaged = {sha256 for sha256, came in self.supplier.went.items() if came is Brought.DAMAGED}
         missing = [one for one in wanted.values() if one not in present.there or one.sha256 in damaged]
-        if missing:
-            self.fetch(missing)
-            packages.put({one: archive_path(one, self.archives) for one in missing}, on_transfer)
-        # What a new lock refers to must not look as if nobody needed it.
-        packages.touch(present.old - set(missing))
+        self._put(missing, packages, on_transfer)
+        if old := present.old - set(missing):
+            # What a new lock refers to must not look as if nobody needed it. Somebody may just have cleared it away.
+            packages.touch(old)
+            gone = sorted(old - packages.present(old, self.now()).there, key=lambda one: one.sha256)
+            self._put(gone, packages, on_transfer)
+            missing += gone
         return missing
+
+    def _put(self, artifacts: list[LockedArtifact], packages: PackageStore, on_transfer: OnTransfer | None) -> None:
+        if artifacts:
+            self.fetch(artifacts)
+            packages.put({one: archive_path(one, self.archives) for one in artifacts}, on_transfer)
 
     def _lock(self, lock_id: LockId) -> LockedEnvironment:
         lock = self.locks.get(lock_id)

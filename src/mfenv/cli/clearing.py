@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
@@ -20,6 +21,7 @@ from mfenv.errors import EnvironmentsError, InvalidSpec
 from mfenv.hydrate.clearing import LocalClearing, Unused, runs_from
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.wiring import wire
+from mfenv.resolve.backends.uv import find_uv
 
 _BIGGEST = 10
 
@@ -105,6 +107,9 @@ def _local(wiring: Wiring, age: timedelta, *, delete: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"location": str(wiring.folders.root), **_shown_local(planned)}
     if delete:
         row["removed"], row["freed"] = clearing.clear(planned, cutoff)
+        # uv knows best what of its cache is of no use any more.
+        environment = {**os.environ, "UV_CACHE_DIR": str(wiring.folders.uv_cache)}
+        wiring.runner.run([find_uv(), "cache", "prune", "--quiet"], environment=environment)
     return row
 
 
@@ -119,7 +124,9 @@ def _read(wiring: Wiring, lock_ids: Iterable[LockId]) -> Iterable[Any]:
 def _shown_local(planned: list[Unused]) -> dict[str, Any]:
     kinds: dict[str, dict[str, int]] = {}
     for one in planned:
-        row = kinds.setdefault(f"{one.kind}s", {"count": 0, "size": 0})
+        row = kinds.setdefault(
+            "channel indexes" if one.kind == "channel index" else f"{one.kind}s", {"count": 0, "size": 0}
+        )
         row["count"], row["size"] = row["count"] + 1, row["size"] + one.size
     biggest = sorted(planned, key=lambda one: -one.size)[:_BIGGEST]
     return {

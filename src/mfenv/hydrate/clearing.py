@@ -22,7 +22,8 @@ class Unused:
     """Something in the caches that nobody used for a while."""
 
     kind: str
-    """``environment``, ``left over``, ``package file``, ``extracted package``, ``wheel``, ``metadata``, ``code``."""
+    """``environment``, ``left over``, ``package file``, ``extracted package``, ``wheel``, ``metadata``, ``code``,
+    ``channel index``."""
     path: Path
     size: int
     """Bytes that its removal frees: of a file with several names, those count that have no other."""
@@ -97,6 +98,7 @@ class LocalClearing:
             ("wheel", self.folders.wheels),
             ("metadata", self.folders.metadata),
             ("code", self.folders.code),
+            ("channel index", self.folders.repodata),
         ):
             for path in _entries(folder):
                 if path.name.endswith(".lock") or path.name in self.needed_files or self._holds_needed(kind, path):
