@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 from metaflow import namespace
@@ -24,6 +24,7 @@ from mfenv.metaflow.wiring import wire
 from mfenv.resolve.backends.uv import find_uv
 
 _BIGGEST = 10
+_PRUNE_LIMIT = 300.0
 
 
 def clear(
@@ -108,8 +109,12 @@ def _local(wiring: Wiring, age: timedelta, *, delete: bool) -> dict[str, Any]:
     if delete:
         row["removed"], row["freed"] = clearing.clear(planned, cutoff)
         # uv knows best what of its cache is of no use any more.
-        environment = {**os.environ, "UV_CACHE_DIR": str(wiring.folders.uv_cache)}
-        wiring.runner.run([find_uv(), "cache", "prune", "--quiet"], environment=environment)
+        wiring.runner.run(
+            [find_uv(), "cache", "prune", "--quiet"],
+            environment={"UV_CACHE_DIR": str(wiring.folders.uv_cache)},
+            folder=Path.cwd(),
+            timeout=_PRUNE_LIMIT,
+        )
     return row
 
 
