@@ -7,10 +7,10 @@ READY := .venv/.ready
 
 export PYTHONUTF8 := 1
 
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test test-stores lint docs bench clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 8
 
 demo: $(READY) ## run the example twice, in environments made for it, and show them
 	@$(BIN)/python -m mfenv.testing.demo examples/hello_conda.py --state .demo
@@ -18,7 +18,12 @@ demo: $(READY) ## run the example twice, in environments made for it, and show t
 test: lint ## check everything: style, types, layers, doctests, tests (the local channel is built once)
 	$(BIN)/python -m mfenv.testing.channel build
 	$(BIN)/python -m pytest -q --doctest-modules src/mfenv
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 --ignore=tests/stores tests
+
+test-stores: $(READY) ## check all four stores: a folder, S3, Azure Blob and Google Storage (needs node with npm, and openssl)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[testing]' --group dev --group stores
+	$(BIN)/python -m mfenv.testing.channel build
+	$(BIN)/python -m pytest -n 2 tests/contract/test_blob_stores.py tests/contract/test_object_stores.py tests/stores
 
 lint: $(READY) ## check style, types and layers
 	$(BIN)/ruff check .
@@ -38,6 +43,7 @@ bench: $(READY) ## measure; takes about ten minutes, and wants the machine for i
 	$(BIN)/python benchmarks/conda_lock.py
 	$(BIN)/python benchmarks/foreach.py
 	$(BIN)/python benchmarks/reliability.py
+	$(BIN)/python benchmarks/store.py
 
 clean: ## remove what these commands made here; the local channel in the user's cache stays
 	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
