@@ -110,7 +110,7 @@ class StoreClearing:
             return None
 
     def _package_keys(self, lock: LockedEnvironment) -> Iterator[str]:
-        for artifact in lock.artifacts:
+        for artifact in {*lock.artifacts, *lock.stored_artifacts}:
             yield self.layout.package(artifact.sha256, artifact.file_name)
 
     def _siblings(self, lock_id: LockId, notes: Iterable[StoredObject]) -> frozenset[LockId]:

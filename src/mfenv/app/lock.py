@@ -28,6 +28,9 @@ Measure = Callable[[Sequence[Artifact]], Sequence[LockedArtifact]]
 Build = Callable[[ResolvedPypiPackage], LockedPypiPackage]
 """Builds the wheel of a package that has none."""
 
+Convert = Callable[[LockedEnvironment], LockedEnvironment]
+"""Has conda packages in the format that is preferred, and adds those files to the lock."""
+
 Outcome = LockedEnvironment | EnvironmentsError
 
 
@@ -40,6 +43,7 @@ class Locker:
     resolver: Resolver
     measure: Measure
     builds: Callable[[ResolutionRequest, ResolvedEnvironment], Build]
+    convert: Convert = lambda lock: lock
     has: Callable[[LockedArtifact], bool]
     """Tells whether a wheel that was built is still here."""
     is_shared: Callable[[LockId], bool] = lambda _lock: False
@@ -154,7 +158,8 @@ class Locker:
         if isinstance(answer, EnvironmentsError):
             return answer
         try:
-            lock = lock_of(answer, self.measure, self.builds(request, answer), variables=request.spec.variables)
+            found = lock_of(answer, self.measure, self.builds(request, answer), variables=request.spec.variables)
+            lock = self.convert(found)
             self.locks.keep(
                 lock,
                 Provenance(

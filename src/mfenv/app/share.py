@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,8 @@ from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.digest import LockId
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.errors import StoreError
-from mfenv.hydrate.plan import archive_path
+from mfenv.hydrate.plan import archive_path, linked_file
+from mfenv.io.files import sha256_of
 from mfenv.store.base import BlobStore, OnTransfer
 from mfenv.store.layout import Layout
 from mfenv.store.locks import LockStore
@@ -85,7 +86,7 @@ class Sharer:
         self, locks: Iterable[LockedEnvironment], store: BlobStore, on_transfer: OnTransfer | None
     ) -> list[LockedArtifact]:
         packages = PackageStore(store, self.layout)
-        wanted = {artifact.sha256: artifact for lock in locks for artifact in lock.artifacts}
+        wanted = {artifact.sha256: artifact for lock in locks for artifact in self._files(lock)}
         present = packages.present(wanted.values(), self.now())
         damaged = {sha256 for sha256, came in self.supplier.went.items() if came is Brought.DAMAGED}
         missing = [one for one in wanted.values() if one not in present.there or one.sha256 in damaged]
@@ -98,10 +99,20 @@ class Sharer:
             missing += gone
         return missing
 
+    def _files(self, lock: LockedEnvironment) -> Iterator[LockedArtifact]:
+        """Yield the files that others will want: a package's converted one where it is here, else its channel's."""
+        yield from (linked_file(package, self.archives) for package in lock.packages)
+        yield from (package.artifact for package in lock.pypi)
+
     def _put(self, artifacts: list[LockedArtifact], packages: PackageStore, on_transfer: OnTransfer | None) -> None:
         if artifacts:
-            self.fetch(artifacts)
+            # A file that was converted here no origin has.
+            self.fetch([one for one in artifacts if not self._is_whole(one)])
             packages.put({one: archive_path(one, self.archives) for one in artifacts}, on_transfer)
+
+    def _is_whole(self, artifact: LockedArtifact) -> bool:
+        path = archive_path(artifact, self.archives)
+        return path.is_file() and sha256_of(path) == artifact.sha256
 
     def _lock(self, lock_id: LockId) -> LockedEnvironment:
         lock = self.locks.get(lock_id)

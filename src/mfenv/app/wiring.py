@@ -15,6 +15,7 @@ from mfenv.app.lock import Locker
 from mfenv.app.settings import Settings
 from mfenv.app.share import Sharer
 from mfenv.app.supply import Supplier
+from mfenv.build.convert import converted
 from mfenv.build.wheels import WheelBuilder
 from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.channel import ChannelCredentials
@@ -279,6 +280,9 @@ class Wiring:
             resolver=self.resolver,
             measure=self.installer.measure,
             builds=self.builds.for_request,
+            convert=lambda lock: converted(
+                lock, self.settings.preferred_format, self.folders.archives, fetch=self.installer.fetch, tell=tell
+            ),
             has=self._has,
             is_shared=self._is_known_to_be_shared,
             user=user,

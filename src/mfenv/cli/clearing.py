@@ -100,7 +100,9 @@ def _local(wiring: Wiring, age: timedelta, *, delete: bool) -> dict[str, Any]:
     clearing = LocalClearing(
         folders=wiring.folders,
         needed=frozenset(needed),
-        needed_files=frozenset(artifact.sha256 for lock in locks for artifact in lock.artifacts),
+        needed_files=frozenset(
+            artifact.sha256 for lock in locks for artifact in (*lock.artifacts, *lock.stored_artifacts)
+        ),
         in_use=runs_from,
     )
     cutoff = datetime.now(timezone.utc) - age

@@ -22,6 +22,10 @@ class LockedCondaPackage:
 
     record: CondaRecord
     artifact: LockedArtifact
+    """The file that its channel serves."""
+    converted: LockedArtifact | None = None
+    """The same package in the other format, where that is preferred; it has the address of `artifact`, which does not
+    serve it."""
 
     @property
     def name(self) -> str:
@@ -92,8 +96,16 @@ class LockedEnvironment:
         return LockId(identity("mfenv/lock/1", content))
 
     @property
+    def stored_artifacts(self) -> tuple[LockedArtifact, ...]:
+        """All files in the formats in which they are kept and linked."""
+        return (
+            *(package.converted or package.artifact for package in self.packages),
+            *(package.artifact for package in self.pypi),
+        )
+
+    @property
     def artifacts(self) -> tuple[LockedArtifact, ...]:
-        """All files that the environment is made of."""
+        """All files that the environment is made of, as their origins serve them."""
         return (*(package.artifact for package in self.packages), *(package.artifact for package in self.pypi))
 
     def find(self, name: str) -> LockedCondaPackage | None:
@@ -114,7 +126,7 @@ def check_variables(variables: tuple[tuple[str, str], ...]) -> None:
 
 def _content(package: LockedCondaPackage) -> Json:
     record, artifact = package.record, package.artifact
-    return {
+    content: dict[str, Json] = {
         "conda": record.name,
         "version": record.version,
         "build": record.build,
@@ -124,3 +136,4 @@ def _content(package: LockedCondaPackage) -> Json:
         "file": artifact.file_name,
         "sha256": artifact.sha256,
     }
+    return {**content, "converted": package.converted.sha256} if package.converted else content

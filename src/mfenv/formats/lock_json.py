@@ -4,7 +4,8 @@ Version 1::
 
     {"schema": "mfenv/lock/1", "platform": "linux-64", "packages": [{"conda": {...}, "file": {...}}, ...]}
 
-Packages are in install order. Fields that are empty are left out, as are `pypi` (the wheels) and `variables` (an
+Packages are in install order. One that is kept in another format than its channel serves has that file as well, under
+`converted`. Fields that are empty are left out, as are `pypi` (the wheels) and `variables` (an
 object of texts).
 """
 
@@ -36,7 +37,8 @@ def dump(lock: LockedEnvironment) -> bytes:
 
 def dump_package(package: LockedCondaPackage) -> dict[str, Json]:
     """Return one package as it stands in a lock."""
-    return {"conda": dump_record(package.record), "file": dump_file(package.artifact)}
+    fields: dict[str, Json] = {"conda": dump_record(package.record), "file": dump_file(package.artifact)}
+    return {**fields, "converted": dump_file(package.converted)} if package.converted else fields
 
 
 def dump_wheel(package: LockedPypiPackage) -> dict[str, Json]:
@@ -105,7 +107,8 @@ def _package(fields: Fields) -> LockedCondaPackage:
     record = Fields(values=fields.required("conda", dict), path=f"{fields.path}.conda")
     # conda's indexes always tell the size.
     Fields(values=fields.required("file", dict), path=f"{fields.path}.file").required("size", int)
-    return LockedCondaPackage(record=load_record(record), artifact=_file(fields))
+    converted = _file(fields, "converted") if "converted" in fields.values else None
+    return LockedCondaPackage(record=load_record(record), artifact=_file(fields), converted=converted)
 
 
 def _wheel(fields: Fields) -> LockedPypiPackage:
@@ -118,8 +121,8 @@ def _wheel(fields: Fields) -> LockedPypiPackage:
     )
 
 
-def _file(fields: Fields) -> LockedArtifact:
-    file = Fields(values=fields.required("file", dict), path=f"{fields.path}.file")
+def _file(fields: Fields, key: str = "file") -> LockedArtifact:
+    file = Fields(values=fields.required(key, dict), path=f"{fields.path}.{key}")
     with at(file.path):
         return LockedArtifact(
             file_name=file.required("name", str),

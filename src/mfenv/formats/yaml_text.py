@@ -81,7 +81,8 @@ def parse(text: str, *, shown: str) -> Node:
         mark = error.problem_mark or error.context_mark
         place = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
         raise InvalidSpec(f"{place}: this is not YAML ({error.problem or error.context})") from error
-    except (YAMLError, ValueError, RecursionError, UnicodeError, AttributeError, IndexError, AssertionError) as error:
+    except (YAMLError, ValueError, RuntimeError, AttributeError, IndexError, AssertionError) as error:
+        # ruamel.yaml says of comments in some places that they are not implemented, and of deep texts that it recurs.
         raise InvalidSpec(f"{shown}: this is not YAML ({str(error).strip() or type(error).__name__})") from error
 
 

@@ -9,9 +9,9 @@ from typing import Protocol
 from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.digest import Json
 from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment
-from mfenv.formats.lock_json import dump_package
+from mfenv.formats.lock_json import dump_file, dump_package
 from mfenv.hydrate.folders import LocalFolders
-from mfenv.hydrate.plan import archive_path
+from mfenv.hydrate.plan import archive_path, linked_file
 from mfenv.io.worker import Calls, OnEvent
 
 OPERATIONS = {
@@ -37,8 +37,9 @@ class CondaInstaller(Protocol):
         ...
 
     def link(self, lock: LockedEnvironment, staging: Path, prefix: Path) -> None:
-        """Make in `staging`, which does not exist, what is to be used as `prefix`, from files that `fetch` brought.
+        """Make in `staging`, which does not exist, what is to be used as `prefix`, from files that are here.
 
+        Of a package that was converted, that file is taken where it is here, else the one that its channel serves.
         Refuses packages that would write outside, before anything is written. Raises `HydrationFailed`.
         """
         ...
@@ -89,4 +90,9 @@ class RattlerInstaller:
 
 
 def _package(package: LockedCondaPackage, folders: LocalFolders) -> Json:
-    return {**dump_package(package), "archive": str(archive_path(package.artifact, folders.archives))}
+    archive = linked_file(package, folders.archives)
+    return {
+        **dump_package(package),
+        "linked": dump_file(archive),
+        "archive": str(archive_path(archive, folders.archives)),
+    }

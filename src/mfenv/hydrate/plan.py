@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfenv.domain.artifact import LockedArtifact
-from mfenv.domain.locked import LockedEnvironment, LockedPackage
+from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPackage
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.prefix import usable_prefix
 
@@ -36,8 +36,16 @@ def plan(lock: LockedEnvironment, folders: LocalFolders) -> HydrationPlan:
     if usable_prefix(prefix, lock):
         return HydrationPlan()
     left_over = ([prefix] if prefix.exists() or prefix.is_symlink() else []) + folders.stale_staging(lock.id)
-    missing = tuple(artifact for artifact in lock.artifacts if not is_here(artifact, folders.archives))
+    wanted = [linked_file(package, folders.archives) for package in lock.packages]
+    wanted += [package.artifact for package in lock.pypi]
+    missing = tuple(artifact for artifact in wanted if not is_here(artifact, folders.archives))
     return HydrationPlan(fetch=missing, link=(*lock.packages, *lock.pypi), remove=tuple(left_over))
+
+
+def linked_file(package: LockedCondaPackage, archives: Path) -> LockedArtifact:
+    """Return the file that a package is linked from: the converted one where it is here, else its channel's."""
+    converted = package.converted
+    return converted if converted and is_here(converted, archives) else package.artifact
 
 
 def archive_path(artifact: LockedArtifact, archives: Path) -> Path:

@@ -90,7 +90,7 @@ async def link(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
 
 async def _inspect(package: Mapping[str, Any]) -> None:
     """Check what a package says of itself, before py-rattler acts on it."""
-    name = package["file"]["name"]
+    name = package["linked"]["name"]
     try:
         archive = await PackageArchive.from_path(package["archive"])
         members = await archive.read_files(checks.FILES)
@@ -107,7 +107,7 @@ async def _inspect(package: Mapping[str, Any]) -> None:
 def _record(package: Mapping[str, Any]) -> RepoDataRecord:
     """Return the record that py-rattler installs: its file is the local one that was checked."""
     conda = load_record(Fields(values=package["conda"], path="lock"))
-    file = package["file"]
+    file = package["linked"]
     record = PackageRecord(
         name=conda.name,
         version=conda.version,
@@ -126,12 +126,24 @@ def _record(package: Mapping[str, Any]) -> RepoDataRecord:
 
 
 def _write_origin(staging: Path, package: Mapping[str, Any]) -> None:
-    """Put the address a package came from into its record; py-rattler wrote that of the local file."""
-    conda = package["conda"]
+    """Put the file that a package's channel serves into its record; py-rattler wrote down the local one."""
+    conda, file = package["conda"], package["file"]
     path = staging / "conda-meta" / f"{conda['name']}-{conda['version']}-{conda['build']}.json"
-    local = json.dumps(Path(package["archive"]).as_uri()).encode()
-    content = path.read_bytes().replace(b'"url": ' + local, b'"url": ' + json.dumps(package["file"]["url"]).encode(), 1)
+    content = path.read_bytes()
+    linked = package["linked"]
+    for key, was, origin in (
+        ("url", Path(package["archive"]).as_uri(), file["url"]),
+        ("fn", linked["name"], file["name"]),
+        ("sha256", linked["sha256"], file["sha256"]),
+        ("size", linked["size"], file["size"]),
+    ):
+        content = content.replace(_field(key, was), _field(key, origin), 1)
     # Not in place: the file may have other names.
     neighbour = path.with_suffix(".part")
     neighbour.write_bytes(content)
     neighbour.replace(path)
+
+
+def _field(key: str, value: object) -> bytes:
+    # The ends of the line, too: a size can be the beginning of another number.
+    return f'"{key}": {json.dumps(value)},\n'.encode()

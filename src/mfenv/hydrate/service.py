@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mfenv.domain.artifact import LockedArtifact
-from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment
 from mfenv.domain.machine import Machine, unmet
 from mfenv.errors import EnvironmentsError, HydrationFailed
 from mfenv.hydrate.activation import activation_of, write_variables
@@ -16,11 +16,11 @@ from mfenv.hydrate.conda import CondaInstaller
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.link_scripts import run_post_link
 from mfenv.hydrate.ownership import check_ownership
-from mfenv.hydrate.plan import plan
+from mfenv.hydrate.plan import archive_path, plan
 from mfenv.hydrate.prefix import Prefix, mark_ready, usable_prefix
 from mfenv.hydrate.pypi import PypiInstaller, site_packages_of
 from mfenv.io.filelock import held
-from mfenv.io.files import remove_tree
+from mfenv.io.files import remove_tree, sha256_of
 
 
 class HydrationEvents(Protocol):
@@ -109,7 +109,7 @@ class Hydrator:
 
     def _have_files(self, lock: LockedEnvironment, events: HydrationEvents | None) -> None:
         """Have all files here, checked: from the cache, else the store, else their origin."""
-        artifacts, complaints = list(lock.artifacts), list[str]()
+        complaints = list[str]()
 
         def told(event: dict[str, object]) -> None:
             if damaged := event.get("damaged"):
@@ -119,7 +119,12 @@ class Hydrator:
             if events:
                 events.fetched(event)
 
-        self._supply(artifacts, told)
+        self._supply(lock.stored_artifacts, told)
+        converted = {package.artifact for package in lock.packages if self._is_converted(package)}
+        artifacts = [artifact for artifact in lock.artifacts if artifact not in converted]
+        if any(package.converted for package in lock.packages):
+            # Those whose converted file is nowhere: what the channel serves does as well.
+            self._supply(artifacts, told)
         try:
             self._installer.fetch(artifacts, on_event=told)
         except HydrationFailed as error:
@@ -129,6 +134,19 @@ class Hydrator:
                 error.hint = "; ".join([*hints, *dict.fromkeys(complaints)]) or None
                 raise
             self._installer.fetch(artifacts, on_event=told)
+
+    def _is_converted(self, package: LockedCondaPackage) -> bool:
+        """Tell whether a package's converted file is here; one that is damaged is taken away."""
+        if package.converted is None:
+            return False
+        path = archive_path(package.converted, self._folders.archives)
+        try:
+            if sha256_of(path) == package.converted.sha256:
+                return True
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        return False
 
     def _build(self, lock: LockedEnvironment, events: HydrationEvents | None) -> Prefix:
         path, staging = self._folders.prefix(lock.id), self._folders.staging(lock.id)

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mfenv.domain.channel import Channel
@@ -204,6 +204,7 @@ _PARTS = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=80), st.lists(_PARTS, max_size=20).map("".join)))
+@example(": #\n|\n\n")
 def test_whatever_the_text_only_our_errors_come(text: str) -> None:
     with contextlib.suppress(InvalidSpec):
         read(text)

@@ -1,0 +1,80 @@
+"""Conda packages in the format that is preferred: the same content in another container.
+
+conda-package-streaming converts; py-rattler 0.28 reads both formats and writes neither.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from mfenv.domain.artifact import LockedArtifact
+from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment
+from mfenv.hydrate.plan import archive_path
+from mfenv.io.files import sha256_of
+
+FORMATS = (".conda", ".tar.bz2")
+_AT_ONCE = 4
+# What `zstd` itself takes by default: others take many times as long for some percent.
+_LEVEL = 3
+
+
+def converted(
+    lock: LockedEnvironment,
+    preferred: str,
+    archives: Path,
+    *,
+    fetch: Callable[[list[LockedArtifact]], None],
+    tell: Callable[[str], None],
+) -> LockedEnvironment:
+    """Return `lock` with the converted files of all conda packages that are not in the format `preferred`.
+
+    `fetch` has files in `archives`, checked; the converted ones are put there, too. A package that cannot be converted
+    stays as it is, and `tell` hears of it. With ``none``, and where there is nothing to convert, `lock` itself.
+    """
+    others = [package for package in lock.packages if _is_in_another_format(package, preferred)]
+    if not others:
+        return lock
+    fetch([package.artifact for package in others])
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-convert") as pool:
+        made = dict(zip(others, pool.map(lambda one: _converted(one, preferred, archives, tell), others), strict=True))
+    return replace(lock, packages=tuple(replace(package, converted=made.get(package)) for package in lock.packages))
+
+
+def _is_in_another_format(package: LockedCondaPackage, preferred: str) -> bool:
+    name = package.artifact.file_name
+    return preferred in FORMATS and name.endswith(FORMATS) and not name.endswith(preferred)
+
+
+def _converted(
+    package: LockedCondaPackage, preferred: str, archives: Path, tell: Callable[[str], None]
+) -> LockedArtifact | None:
+    source = archive_path(package.artifact, archives)
+    archives.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".converting-", dir=archives) as scratch:
+        try:
+            path = _convert(source, preferred, Path(scratch))
+        except Exception as error:  # noqa: BLE001
+            # Whatever is wrong with it: its own format is read by a better reader, which will say so.
+            tell(f"{package.artifact.file_name} stays in its format: it cannot be converted ({error}).")
+            return None
+        made = LockedArtifact(
+            file_name=path.name, url=package.artifact.url, size=path.stat().st_size, sha256=sha256_of(path)
+        )
+        place = archive_path(made, archives)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(place)
+    return made
+
+
+def _convert(source: Path, preferred: str, folder: Path) -> Path:
+    from conda_package_streaming import transmute
+
+    if preferred == ".conda":
+        path: Path = transmute.transmute(str(source), str(folder), compression_level=_LEVEL)
+    else:
+        path = transmute.transmute_tar_bz2(str(source), str(folder))
+    return path
