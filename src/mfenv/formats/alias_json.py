@@ -1,7 +1,10 @@
 """Names of environments as they are kept: canonical JSON, version 1::
 
-{"schema": "mfenv/alias/1", "name": "team/env", "tag": "stable", "locks": {"linux-64": "<lock id>"},
- "requests": {"linux-64": "<request key>"}, "user": "ana", "time": "2026-01-02T03:04:05+00:00"}
+    {"schema": "mfenv/alias/1", "name": "team/env", "tag": "stable", "locks": {"linux-64": "<lock id>"},
+     "requests": {"linux-64": "<request key>"}, "user": "ana", "time": "2026-01-02T03:04:05+00:00",
+     "digest": "<of all the others>"}
+
+One flipped bit would make another lock's id of an id: the digest tells.
 """
 
 from __future__ import annotations
@@ -9,13 +12,18 @@ from __future__ import annotations
 from datetime import datetime
 
 from mfenv.domain.alias import Alias
-from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json, is_id
+from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json, identity, is_id
 from mfenv.domain.reference import ByName, parse_reference
 from mfenv.errors import InvalidSpec, LockError
 from mfenv.formats import fields
 from mfenv.formats.fields import Fields
 
 SCHEMA = "mfenv/alias/1"
+_FAMILY = SCHEMA.removesuffix("1")
+
+
+class LaterVersionError(LockError):
+    """A name was written by a version of this package that knows more than this one."""
 
 
 def dump(alias: Alias) -> bytes:
@@ -25,7 +33,7 @@ def dump(alias: Alias) -> bytes:
 
 def values(alias: Alias) -> dict[str, Json]:
     """Return an alias as a JSON object."""
-    return {
+    said: dict[str, Json] = {
         "schema": SCHEMA,
         "name": alias.ref.name,
         "tag": alias.ref.tag,
@@ -34,10 +42,11 @@ def values(alias: Alias) -> dict[str, Json]:
         "user": alias.user,
         "time": alias.time.isoformat(),
     }
+    return {**said, "digest": identity(SCHEMA, said)}
 
 
 def load(content: bytes, *, path: str) -> Alias:
-    """Read an alias. Raises `LockError` naming `path`."""
+    """Read an alias. Raises `LockError` naming `path`, `LaterVersionError` among them."""
     return read(Fields.parse(content, path=path))
 
 
@@ -45,7 +54,12 @@ def read(document: Fields) -> Alias:
     """Read an alias from a JSON object. Raises `LockError`."""
     path, schema = document.path, document.required("schema", str)
     if schema != SCHEMA:
-        raise LockError(f"{path}: the schema `{schema}` is not known here")
+        is_later = schema.startswith(_FAMILY) and schema.removeprefix(_FAMILY).isdecimal()
+        raise (LaterVersionError if is_later else LockError)(
+            f"{path}: the schema `{schema}` is not known here",
+            hint="A later version wrote it: use that one, or a newer" if is_later else None,
+        )
+    _check_digest(document)
     text = f"{document.required('name', str)}:{document.required('tag', str)}"
     try:
         ref = parse_reference(text, where=path)
@@ -61,6 +75,16 @@ def read(document: Fields) -> Alias:
         user=document.required("user", str),
         time=time,
     )
+
+
+def _check_digest(document: Fields) -> None:
+    said = {key: value for key, value in document.values.items() if key != "digest"}
+    try:
+        found = identity(SCHEMA, said)
+    except (ValueError, RecursionError) as error:
+        raise LockError(f"{document.path}: {error}") from error
+    if found != document.required("digest", str):
+        raise LockError(f"{document.path}: its digest is {found}, and not what it says")
 
 
 def _id(text: str, path: str) -> str:

@@ -1,23 +1,32 @@
 """Names of environments, and where they pointed.
 
 The tags ``latest``, ``candidate`` and ``stable`` can be moved; every other stays what it is, also when two say at the
-same moment what it is. Each name has a history, written before the name itself: what is in no history was never said.
+same moment what it is. Each name has a history. Of a name that can be moved it is written first: whatever the name ever
+stood for is in it. Of one that stays it is written behind, by the one who was first: nothing else is in it.
+
+A name has all its platforms at once. Who points `env:latest` to a lock for linux-64, while it stood for one for
+osx-arm64, leaves it with one for linux-64 alone.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 
 from mfenv.domain.alias import Alias
 from mfenv.domain.reference import ByName, parse_reference
 from mfenv.errors import InvalidSpec, LockError, StoreError
 from mfenv.formats import alias_json
+from mfenv.formats.alias_json import LaterVersionError
 from mfenv.store.base import BlobStore
 from mfenv.store.layout import Layout, stamp
 
 _AT_ONCE = 16
+_NOTE = re.compile(r"(\d{8}T\d{12}Z)-[0-9a-f]+\.json")
 
 
 class AliasExistsError(StoreError):
@@ -38,7 +47,8 @@ class AliasStore:
     def get(self, ref: ByName) -> Alias | None:
         """Return what a name stands for, or None.
 
-        A damaged name is healed from its history. Raises `LockError` when that is damaged as well.
+        A damaged name is restored from its history. Raises `LockError` when that is damaged as well, or when a later
+        version of this package wrote the name, and `StoreError`.
         """
         key = self._layout.alias(ref)
         content = self._blobs.get(key)
@@ -46,14 +56,39 @@ class AliasStore:
             return None
         try:
             return self._read(content, key, ref)
-        except LockError:
-            if not (history := self.history(ref)):
+        except LockError as damage:
+            return self._restored(ref, damage)
+
+    def _restored(self, ref: ByName, damage: LockError) -> Alias:
+        """Return what a damaged name stood for by its history, and write it anew. Raises `damage` without a history."""
+        whole = self._said(ref)
+        while whole:
+            try:
+                self._blobs.replace(self._layout.alias(ref), alias_json.dump(whole))
+            except StoreError as error:
+                # Who may only read can still be answered.
+                self._tell(f"The name {ref} is damaged in the store, and cannot be restored: {error.message}.")
+                return whole
+            # Somebody may have moved it meanwhile, which this would undo; they write the note first.
+            if (by_now := self._said(ref)) == whole:
+                self._tell(f"The name {ref} was damaged in the store; it was restored from its history.")
+                return whole
+            whole = by_now
+        raise damage
+
+    def _said(self, ref: ByName) -> Alias | None:
+        """Return what a name stands for by its history: the last note of one that can be moved, else the first.
+
+        Notes that are damaged are passed over. Raises `LaterVersionError`.
+        """
+        for key in sorted(self._notes(ref), reverse=ref.is_mutable):
+            try:
+                return self._read(self._blobs.get(key) or b"", key, ref)
+            except LaterVersionError:
                 raise
-        # The first that was said of a name that stays; the last of one that can be moved.
-        whole = history[0] if ref.is_mutable else history[-1]
-        self._blobs.replace(key, alias_json.dump(whole))
-        self._tell(f"The name {ref} was damaged in the store; it was restored from its history.")
-        return whole
+            except LockError:
+                continue
+        return None
 
     def point(self, alias: Alias) -> Alias:
         """Have a name stand for something, and return what it now stands for: the same, said first by whomever.
@@ -62,28 +97,43 @@ class AliasStore:
         """
         before = self.get(alias.ref)
         if before and before.locks == alias.locks:
-            if not alias.ref.is_mutable and not self.history(alias.ref):
-                # Whoever said it first was stopped before its note.
-                self._blobs.put(self._new_note(before), alias_json.dump(before))
+            if not alias.ref.is_mutable:
+                self._note_only(before)
             return before
-        if before and not alias.ref.is_mutable:
-            raise taken(before)
-        content, note = alias_json.dump(alias), self._new_note(alias)
+        content = alias_json.dump(alias)
         if alias.ref.is_mutable:
-            self._blobs.put(note, content)
+            self._blobs.put(self._new_note(alias), content)
             self._blobs.replace(self._layout.alias(alias.ref), content)
             return alias
-        if not self._blobs.put(self._layout.alias(alias.ref), content):
-            won = self.get(alias.ref)
-            if won is None or won.locks != alias.locks:
-                raise taken(won or alias)
-            return won
+        if before:
+            raise taken(before)
+        won = alias if self._blobs.put(self._layout.alias(alias.ref), content) else self.get(alias.ref)
+        if won is None or won.locks != alias.locks:
+            raise taken(won or alias)
         # Behind the name: two may try at the same time, and only what came to be is history.
-        self._blobs.put(note, content)
-        return alias
+        self._note_only(won)
+        return won
+
+    def _note_only(self, alias: Alias) -> None:
+        """Write the one note of a name that stays, unless it is there.
+
+        Whoever said it first may have been stopped before the note, or be about to write it: the key is the same.
+        """
+        content = alias_json.dump(alias)
+        key = f"{self._layout.history(alias.ref)}{_time(alias)}-{hashlib.sha256(content).hexdigest()[:8]}.json"
+        if not self._blobs.find([key]):
+            self._blobs.put(key, content)
 
     def _new_note(self, alias: Alias) -> str:
-        return f"{self._layout.history(alias.ref)}{stamp(alias.time)}-{secrets.token_hex(4)}.json"
+        """Return the key of a note that comes behind those that are there, whatever people's clocks say."""
+        prefix = self._layout.history(alias.ref)
+        found = (_NOTE.fullmatch(key.removeprefix(prefix)) for key in self._notes(alias.ref))
+        last = max((match[1] for match in found if match), default="")
+        time = _time(alias)
+        return f"{prefix}{time if time > last else _behind(last)}-{secrets.token_hex(4)}.json"
+
+    def _notes(self, ref: ByName) -> list[str]:
+        return [info.key for info in self._blobs.list(self._layout.history(ref))]
 
     def all(self, prefix: str = "") -> Iterator[Alias]:
         """Yield all names that begin with `prefix`; those that cannot be read are left out."""
@@ -110,9 +160,8 @@ class AliasStore:
         return ref if isinstance(ref, ByName) else None
 
     def history(self, ref: ByName) -> list[Alias]:
-        """Return what a name stood for, the latest first."""
-        prefix = self._layout.history(ref)
-        keys = sorted((info.key for info in self._blobs.list(prefix)), reverse=True)
+        """Return what a name stood for, the latest first; notes that cannot be read are left out."""
+        keys = sorted(self._notes(ref), reverse=True)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = pool.map(lambda key: self._note(key, ref), keys)
             return [alias for alias in found if alias]
@@ -136,6 +185,20 @@ class AliasStore:
         if alias.ref != ref or not alias.locks:
             raise LockError(f"{key}: this is the name `{alias.ref}`")
         return alias
+
+
+def _time(alias: Alias) -> str:
+    return stamp(alias.time.astimezone(timezone.utc))
+
+
+def _behind(time: str) -> str:
+    """Return the moment after another one, both as they are written in keys."""
+    try:
+        return stamp(
+            datetime.strptime(time, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=timezone.utc) + timedelta(microseconds=1)
+        )
+    except (ValueError, OverflowError):
+        return time
 
 
 def taken(alias: Alias) -> AliasExistsError:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfenv.domain.alias import Alias
-from mfenv.domain.digest import LockId, RequestKey
+from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json, identity
 from mfenv.domain.platform import Platform
 from mfenv.domain.reference import ByName, parse_reference
 from mfenv.errors import EnvironmentsError, LockError, StoreError
@@ -74,6 +74,7 @@ def test_a_name_stands_for_a_lock_on_each_platform_and_is_written_as_documented(
         "requests": {"linux-64": "ab" * 20},
         "user": "ana",
         "time": "2026-01-02T03:04:05+00:00",
+        "digest": "8a56d711ba9fbd44599f1218adbb6a6fe2bc7dcd",
     }
     (note,) = blobs.list("mfenv/v1/history/team/env/@v1.2/")
     assert blobs.get(note.key) == alias_json.dump(both)
@@ -208,23 +209,38 @@ def test_whoever_is_stopped_in_the_middle_leaves_a_name_as_it_was_or_as_it_shoul
     assert AliasStore(blobs).history(alias(text).ref)[0] == alias(text, 2, hour=1)
 
 
+def otherwise(**values: Json) -> bytes:
+    """A name that says something else than it may, with the digest of that."""
+    said = {**alias_json.values(alias("env:v1")), **values}
+    del said["digest"]
+    return canonical_json({**said, "digest": identity("mfenv/alias/1", said)})
+
+
 def _damages() -> list[bytes]:
     whole = alias_json.dump(alias("env:v1"))
     return [
         b"",
         b"\xff",
         whole[:-9],
-        whole.replace(b"mfenv/alias/1", b"mfenv/alias/2"),
-        whole.replace(b'"env"', b'"en"'),
-        whole.replace(lock(1).encode(), b"1" * 39),
-        whole.replace(b"linux-64", b"amiga-68"),
-        whole.replace(b"+00:00", b""),
-        whole.replace(b"2026", b"x026"),
-        alias_json.dump(replace(alias("env:v1"), locks=())),
+        whole.replace(lock(1).encode(), lock(3).encode()),
+        whole.replace(b'"digest":"', b'"digest":"0'),
+        whole.replace(b'"user":"ana"', b'"user":1.5'),
+        whole.replace(b'"user":"ana"', b'"user":' + b"[" * 900 + b"]" * 900),
+        otherwise(schema="mfenv/alias/2"),
+        otherwise(schema="mfenv/lock/1"),
+        otherwise(name="en"),
+        otherwise(name="ab" * 20, tag="ab" * 20),
+        otherwise(tag="V1"),
+        otherwise(locks={"linux-64": "1" * 39}),
+        otherwise(locks={"amiga-68": lock(1)}),
+        otherwise(locks={}),
+        otherwise(requests={"linux-64": "1"}),
+        otherwise(time="2026-01-02T03:04:05"),
+        otherwise(time="yesterday"),
     ]
 
 
-@pytest.mark.parametrize("damage", _damages())
+@pytest.mark.parametrize("damage", _damages(), ids=range(len(_damages())))
 @pytest.mark.parametrize("text", ["env:v1", "env:stable"])
 def test_a_damaged_name_is_restored_from_its_history(blobs: BlobStore, text: str, damage: bytes) -> None:
     told: list[str] = []
@@ -239,11 +255,76 @@ def test_a_damaged_name_is_restored_from_its_history(blobs: BlobStore, text: str
     assert told == [f"The name {text} was damaged in the store; it was restored from its history."]
 
 
+def test_no_flipped_bit_changes_a_name() -> None:
+    said = alias("env:stable", 0xABCDEF)
+    blobs, key = MemoryBlobStore(), Layout().alias(said.ref)
+    aliases = AliasStore(blobs)
+    aliases.point(said)
+    whole = alias_json.dump(said)
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        blobs.replace(key, bytes(damaged))
+        assert aliases.get(said.ref) == said
+
+
+def test_who_may_only_read_is_answered_from_the_history(blobs: BlobStore) -> None:
+    AliasStore(blobs).point(alias("env:v1"))
+    blobs.replace(Layout().alias(alias("env:v1").ref), b"{}")
+    told: list[str] = []
+    assert AliasStore(FailingBlobStore(blobs, writes=0), tell=told.append).get(alias("env:v1").ref) == alias("env:v1")
+    assert told == [
+        (
+            "The name env:v1 is damaged in the store, and cannot be restored: `mfenv/v1/aliases/env/v1.json` cannot be "
+            "written: this store fails on purpose."
+        )
+    ]
+
+
+def test_what_a_later_version_wrote_is_left_as_it_is(blobs: BlobStore) -> None:
+    aliases, key = AliasStore(blobs), Layout().alias(alias("env:stable").ref)
+    aliases.point(alias("env:stable", 1))
+    later = alias_json.dump(alias("env:stable", 2)).replace(b"mfenv/alias/1", b"mfenv/alias/12")
+    blobs.put(f"{Layout().history(alias('env:stable').ref)}20270101T000000000000Z-0.json", later)
+    blobs.replace(key, later)
+    for read in (lambda: aliases.get(alias("env:stable").ref), lambda: aliases.point(alias("env:stable", 3))):
+        with pytest.raises(LockError, match=r"the schema `mfenv/alias/12` is not known here") as caught:
+            read()
+        assert caught.value.hint == "A later version wrote it: use that one, or a newer"
+    assert blobs.get(key) == later
+
+
+def test_the_history_is_in_the_order_of_events_though_clocks_are_wrong(aliases: AliasStore, blobs: BlobStore) -> None:
+    said = [alias("env:stable", number, hour=hour) for number, hour in enumerate([9, 0, 5, 5, 12, 1])]
+    for one in said:
+        aliases.point(one)
+    assert aliases.history(said[0].ref) == said[::-1]
+    blobs.replace(Layout().alias(said[0].ref), b"{}")
+    assert aliases.get(said[0].ref) == said[-1]
+
+
+def test_notes_have_the_time_in_utc_in_their_keys(aliases: AliasStore, blobs: BlobStore) -> None:
+    there = timezone(timedelta(hours=5))
+    for text in ("env", "env:v1"):
+        aliases.point(replace(alias(text), time=TIME.astimezone(there)))
+    assert {info.key.split("-")[0] for info in blobs.list("mfenv/v1/history/")} == {
+        "mfenv/v1/history/env/@latest/20260102T030405000000Z",
+        "mfenv/v1/history/env/@v1/20260102T030405000000Z",
+    }
+
+
+def test_a_name_that_is_too_long_for_a_store_is_an_error_of_the_store(tmp_path: Path) -> None:
+    long = ByName(name="a" * 5000)
+    with pytest.raises(StoreError):
+        AliasStore(LocalBlobStore(tmp_path)).get(long)
+
+
 def test_a_name_without_a_history_that_can_be_read_is_an_error_that_names_its_key(blobs: BlobStore) -> None:
     aliases = AliasStore(blobs)
     aliases.point(alias("env:v1"))
     for info in list(blobs.list("mfenv/v1/")):
         blobs.replace(info.key, b"{}")
+    assert aliases.history(alias("env:v1").ref) == []
     with pytest.raises(LockError, match=r"^mfenv/v1/aliases/env/v1\.json"):
         aliases.get(alias("env:v1").ref)
 
