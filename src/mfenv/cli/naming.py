@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
+from metaflow._vendor import click
 from metaflow.metaflow_config import DEFAULT_DATASTORE
 from metaflow.util import get_username
 
@@ -16,6 +17,7 @@ from mfenv.domain.reference import ByName, EnvironmentRef, parse_pathspec, parse
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.known import KnownEnvironments
+from mfenv.metaflow.legacy import read_through
 from mfenv.metaflow.wiring import wire
 from mfenv.store.aliases import taken
 
@@ -38,7 +40,12 @@ def name_environment(source: str, name: str, *, is_pathspec: bool, local_only: b
     target = read_name(name, where="ALIAS")
     wiring = wire(read_settings(), DEFAULT_DATASTORE)
     try:
-        known = KnownEnvironments(wiring.locks, aliases=wiring.aliases, index=wiring.index)
+        known = KnownEnvironments(
+            wiring.locks,
+            aliases=wiring.aliases,
+            index=wiring.index,
+            import_legacy=read_through(wiring, lambda line: click.echo(line, err=True)),
+        )
         return give_name(wiring, target, known.find_all(ref, where=where), local_only=local_only)
     finally:
         wiring.close()

@@ -11,7 +11,7 @@ from metaflow.client.core import Task, get_namespace
 from metaflow.exception import MetaflowException
 
 from mfenv.domain.alias import Alias
-from mfenv.domain.digest import LockId, is_id
+from mfenv.domain.digest import LockId, RequestKey, is_id
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef
@@ -24,7 +24,10 @@ _MOST = 5
 
 
 class KnownEnvironments:
-    """Finds locks in a store by what users call them."""
+    """Finds locks in a store by what users call them.
+
+    A name that was looked up means the same for as long as this lives, also when somebody moves it meanwhile.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class KnownEnvironments:
         self._aliases = aliases
         self._index = index
         self._import_legacy = import_legacy
+        self._looked_up: dict[ByName, Alias] = {}
 
     def find(self, ref: EnvironmentRef, platform: Platform, *, where: str) -> LockedEnvironment:
         """Return the environment that `ref`, as written at `where`, names; for `platform`.
@@ -54,7 +58,7 @@ class KnownEnvironments:
             case ByName():
                 lock_id = self._named(ref, platform, where)
             case ByPathspec():
-                lock_id = _lock_of_step(ref, where)
+                lock_id = _environment_of_step(ref, where).lock
         lock = self._get(lock_id, platform)
         if lock is None:
             raise _not_there(ref, where)
@@ -66,22 +70,30 @@ class KnownEnvironments:
             )
         return lock
 
-    def find_all(self, ref: EnvironmentRef, *, where: str) -> dict[Platform, LockId]:
+    def find_all(self, ref: EnvironmentRef, *, where: str) -> tuple[dict[Platform, LockId], dict[Platform, RequestKey]]:
         """Return the locks that `ref` names, with those that were resolved together with them, by platform.
 
-        Raises `InvalidSpec` for what is not known.
+        Beside them are the requests that they answered, where those are known. Raises `InvalidSpec` for what is not
+        known.
         """
         if isinstance(ref, ByName):
-            return dict(self.alias(ref, where=where).locks)
-        lock_id = ref.lock if isinstance(ref, ByLock) else _lock_of_step(ref, where)
-        lock = self._locks.get(lock_id)
+            alias = self.alias(ref, where=where)
+            return dict(alias.locks), dict(alias.requests)
+        one = ref if isinstance(ref, ByLock) else _environment_of_step(ref, where)
+        lock = self._locks.get(one.lock)
         if lock is None:
             raise _not_there(ref, where)
-        siblings = {one: self._locks.sibling(lock_id, one) for one in Platform if one is not lock.platform}
-        return {lock.platform: lock_id, **{one: sibling for one, sibling in siblings.items() if sibling}}
+        siblings = {other: self._locks.sibling(one.lock, other) for other in Platform if other is not lock.platform}
+        locks = {lock.platform: one.lock, **{other: sibling for other, sibling in siblings.items() if sibling}}
+        return locks, {lock.platform: one.request} if one.request else {}
 
     def alias(self, ref: ByName, *, where: str) -> Alias:
         """Return what a name stands for: in this project alone, else in the shared store. Raises `InvalidSpec`."""
+        if ref not in self._looked_up:
+            self._looked_up[ref] = self._look_up(ref, where)
+        return self._looked_up[ref]
+
+    def _look_up(self, ref: ByName, where: str) -> Alias:
         if self._index and (own := self._index.alias(ref)):
             return own
         aliases = self._aliases()
@@ -131,8 +143,8 @@ def _short(ref: ByName) -> str:
     return str(ref).removesuffix(":latest")
 
 
-def _lock_of_step(ref: ByPathspec, where: str) -> LockId:
-    """Return the id in the metadata of a step's first task; other people's runs count too."""
+def _environment_of_step(ref: ByPathspec, where: str) -> ByLock:
+    """Return the ids in the metadata of a step's first task; other people's runs count too."""
     before = get_namespace()
     namespace(None)
     try:
@@ -151,7 +163,7 @@ def _lock_of_step(ref: ByPathspec, where: str) -> LockId:
             f"{where}: the step `{ref}` did not run in an environment of this package",
             hint="Name a step that ran with --environment=conda and this package installed, and was not disabled",
         )
-    return _lock_in(metadata["conda_env_id"], ref, where)
+    return _ids_in(metadata["conda_env_id"], ref, where)
 
 
 def _task(ref: ByPathspec) -> Task | None:
@@ -166,14 +178,15 @@ def _task(ref: ByPathspec) -> Task | None:
     return next(iter(Step(f"{ref.flow}/{run}/{ref.step}")), None)
 
 
-def _lock_in(text: str, ref: ByPathspec, where: str) -> LockId:
+def _ids_in(text: str, ref: ByPathspec, where: str) -> ByLock:
     try:
-        _, lock, _ = json.loads(text)
+        request, lock, _ = json.loads(text)
     except (ValueError, TypeError):
-        lock = None
+        request = lock = None
     if not isinstance(lock, str) or not is_id(lock):
         raise InvalidSpec(
             f"{where}: what the step `{ref}` notes of its environment cannot be read: `{text}`",
             hint="Name a step that ran with this package installed",
         )
-    return LockId(lock)
+    is_request = isinstance(request, str) and is_id(request)
+    return ByLock(lock=LockId(lock), request=RequestKey(request) if is_request else None)

@@ -56,6 +56,7 @@ from mfenv.metaflow.code_root import CodeRoot
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.enter import ENVIRONMENT_ID
 from mfenv.metaflow.known import KnownEnvironments
+from mfenv.metaflow.legacy import read_through
 from mfenv.metaflow.needs import metaflow_needs
 from mfenv.metaflow.requirements import Reader, Reading, forget_credentials, wants_gpu
 from mfenv.metaflow.wiring import wire
@@ -203,7 +204,12 @@ class Launch:
 
     def _known(self) -> KnownEnvironments:
         assert self._wiring is not None
-        return KnownEnvironments(self._wiring.locks, aliases=self._wiring.aliases, index=self._wiring.index)
+        return KnownEnvironments(
+            self._wiring.locks,
+            aliases=self._wiring.aliases,
+            index=self._wiring.index,
+            import_legacy=read_through(self._wiring, self._echo),
+        )
 
     def _lock_requests(
         self, wiring: Wiring, requests: Mapping[str, ResolutionRequest], layers: Mapping[str, SpecLayer]

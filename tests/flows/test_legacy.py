@@ -1,0 +1,231 @@
+"""Environments of the existing product, by their names: taken over on request, or when a flow asks for one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mfenv.testing.wheels import MadeWheel
+
+if TYPE_CHECKING:
+    from tests.conftest import Flows, Ran
+
+REQUEST, FULL = "ab" * 20, "cd" * 20
+USES = """
+class Uses(FlowSpec):
+    @named_env(name="team/old:v1")
+    @step
+    def start(self):
+        from importlib import metadata
+        import made
+        tell(six=metadata.version("six"))
+        self.next(self.end)
+
+    @conda(disabled=True)
+    @step
+    def end(self):
+        pass
+"""
+
+
+def call(flows: Flows, *arguments: str) -> Ran:
+    return flows.call(Path(flows.python).with_name("metaflow"), "environment", *arguments)
+
+
+def document(ran: Ran) -> Any:
+    return json.loads(ran.succeeded().stdout[ran.stdout.index("{") :])
+
+
+@dataclass
+class LegacyRoot:
+    """A store in the form that the existing product gives it."""
+
+    folder: Path
+    packages: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, path: Path, kind: str, url: str, *, cached: bool = True, digest: str | None = None) -> str:
+        suffix = next(one for one in (".conda", ".tar.bz2", ".whl") if path.name.endswith(one))
+        content = path.read_bytes()
+        algorithm = hashlib.md5 if kind == "conda" else hashlib.sha256
+        found = algorithm(content).hexdigest()
+        host_and_path = url.partition("://")[2].lstrip("/")
+        key = f"packages/{kind}/{host_and_path}/{found}/{path.name}"
+        row: dict[str, Any] = {
+            "_type": kind,
+            "filename": path.name.removesuffix(suffix),
+            "url": url,
+            "url_format": suffix,
+            "hashes": {suffix: digest or found},
+        }
+        if cached:
+            row["cache_info"] = {suffix: {"_type": kind, "url": key}}
+            (self.folder / key).parent.mkdir(parents=True)
+            (self.folder / key).write_bytes(content)
+        self.packages.append(row)
+        return key
+
+    def write(self, arch: str, *names: str) -> None:
+        env = {
+            "deps": ["conda::python==3.11"],
+            "sources": [],
+            "extras": [],
+            "packages": self.packages,
+            "resolved_on": "2024-01-02T03:04:05.678",
+            "resolved_by": "grace",
+            "resolved_archs": [arch],
+            "env_type": "mixed",
+        }
+        place = self.folder / "envs" / arch / REQUEST / FULL / "env"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps(env))
+        for name in names:
+            alias = self.folder / "envs" / "aliases" / "generic" / name
+            alias.parent.mkdir(parents=True, exist_ok=True)
+            alias.write_text(json.dumps([REQUEST, FULL]))
+
+
+@pytest.fixture
+def legacy(flows: Flows, tmp_path: Path) -> LegacyRoot:
+    """An environment with packages of the local channel, of which the one half is cached, and a wheel that was built."""
+    root = LegacyRoot(tmp_path / "legacy")
+    (flows.folder / "environment.yml").write_text("dependencies: [six=1.16, python=3.11]\n")
+    first = document(call(flows, "resolve", "-f", "environment.yml", "--local-only", "--json"))["environments"][0]
+    lock = json.loads(
+        (flows.folder / ".metaflow/conda_v2.locks/mfenv/v1/locks" / f"{first['full_id']}.json").read_bytes()
+    )
+    for number, row in enumerate(lock["packages"]):
+        url = row["file"]["url"]
+        root.add(Path(url.removeprefix("file://")), "conda", url, cached=number % 2 == 0)
+    wheel = MadeWheel(name="made").write(tmp_path)
+    root.add(wheel, "pypi", "https://github.com/_fake/team/made/1234/made-1.0-py3-none-any.whl")
+    root.write("linux-64", "team/old/v1", "team/old/latest")
+    return root
+
+
+def test_what_is_taken_over_runs_and_is_shared_under_its_name(flows: Flows, legacy: LegacyRoot, tmp_path: Path) -> None:
+    flows = flows.using(local_path=tmp_path / "local")
+    [row] = document(call(flows, "import", "--legacy", "team/old:v1", "--root", str(legacy.folder), "--json"))[
+        "imported"
+    ]
+    lock = row["environments"]["linux-64"]
+    ran = flows.run(USES).succeeded()
+    assert ran.fact("start")["prefix"].endswith(lock)
+    assert ran.fact("start")["six"] == "1.16.0"
+    # From then on without the old store.
+    legacy.folder.rename(tmp_path / "gone")
+    elsewhere = flows.using(local_path=tmp_path / "elsewhere").run(USES).succeeded()
+    assert elsewhere.fact("start")["prefix"].endswith(lock)
+    told = document(call(flows, "history", "team/old:v1", "--json"))["aliases"]
+    assert [one["environments"] for one in told] == [{"linux-64": lock}]
+    notes = flows.folder / ".metaflow/conda_env/mfenv/v1/provenance" / lock
+    (note,) = [json.loads(path.read_bytes()) for path in notes.iterdir()]
+    assert (note["user"], note["time"], note["resolver"]) == (
+        "grace",
+        "2024-01-02T03:04:05.678000+00:00",
+        "existing product",
+    )
+
+
+def test_a_flow_that_names_one_takes_it_over_once_and_follows_its_name(
+    flows: Flows, legacy: LegacyRoot, tmp_path: Path
+) -> None:
+    reading = flows.using(local_path=tmp_path / "local", METAFLOW_CONDA_LEGACY_ROOT=str(legacy.folder))
+    first = reading.run(USES).succeeded()
+    assert "Taking over team/old:v1 from the store of the existing product ..." in first.text
+    again = reading.run(USES).succeeded()
+    assert "Taking over" not in again.text
+    assert again.fact("start")["prefix"] == first.fact("start")["prefix"]
+    assert not (flows.folder / ".metaflow/conda_env/mfenv/v1/aliases").exists()
+    refused = flows.run(USES)
+    assert "no environment is known by the name `team/old:v1`" in refused.refused()
+
+
+def test_nothing_in_the_old_store_is_changed(flows: Flows, legacy: LegacyRoot) -> None:
+    before = {path: path.read_bytes() for path in legacy.folder.rglob("*") if path.is_file()}
+    call(flows, "import", "--legacy", "team/old", "--root", str(legacy.folder)).succeeded()
+    assert {path: path.read_bytes() for path in legacy.folder.rglob("*") if path.is_file()} == before
+
+
+def test_ids_of_the_existing_product_name_environments_too(flows: Flows, legacy: LegacyRoot) -> None:
+    arguments = ("import", "--legacy", f"{REQUEST}:{FULL}", "--root", str(legacy.folder), "--json")
+    [row] = document(call(flows, *arguments))["imported"]
+    assert list(row["environments"]) == ["linux-64"]
+
+
+@pytest.mark.parametrize("change", ["flipped", "gone", "another"])
+def test_a_stored_file_that_is_not_what_was_noted_comes_from_its_origin_or_is_refused(
+    flows: Flows, legacy: LegacyRoot, change: str, tmp_path: Path
+) -> None:
+    flows = flows.using(local_path=tmp_path / "local")
+    # Their folders have the names of the files in them.
+    files = sorted(path for path in (legacy.folder / "packages").rglob("*") if path.is_file())
+    stored = [path for path in files if not path.name.endswith(".whl")]
+    (wheel,) = set(files) - set(stored)
+
+    def damage(path: Path) -> None:
+        if change == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:-1] + b"x" if change == "flipped" else stored[-1].read_bytes())
+
+    damage(stored[0])
+    call(flows, "import", "--legacy", "team/old", "--root", str(legacy.folder)).succeeded()
+    damage(wheel)
+    ran = call(
+        flows.using(local_path=tmp_path / "other"), "import", "--legacy", "team/old", "--root", str(legacy.folder)
+    )
+    assert (ran.code, "Traceback" in ran.text) == (5, False)
+    assert "the package of `https://github.com/_fake/team/made/1234/made-1.0-py3-none-any.whl`" in ran.stderr
+    assert ("is nowhere" if change == "gone" else "is not what it should be: its sha256 is") in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "code", "words"),
+    [
+        ("team/olds", (), 2, "hint: Names like it are `team/old:v1`, `team/old:latest`"),
+        ("Team/Old", (), 2, "`Team/Old` is not a name of the existing product"),
+        ("team/old", ("--arch", "osx-64"), 2, "has no environment `team/old` for osx-64"),
+        ("team/old", ("--arch", "beos"), 2, "--arch: `beos` is not a platform"),
+        (f"{'12' * 20}:{FULL}", (), 2, "for any platform"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    flows: Flows, legacy: LegacyRoot, name: str, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    ran = call(flows, "import", "--legacy", name, "--root", str(legacy.folder), *arguments)
+    assert (ran.code, "Traceback" in ran.text) == (code, False)
+    assert words in ran.stderr
+
+
+def test_where_the_old_store_is_has_to_be_said(flows: Flows) -> None:
+    ran = call(flows, "import", "--legacy", "x")
+    assert ran.code == 2
+    assert "Set METAFLOW_CONDA_LEGACY_ROOT" in ran.stderr
+    assert "Add --legacy" in call(flows, "import", "x").stderr
+    assert "is not a kind of store" in call(flows, "import", "--legacy", "x", "--root", "ftp://x/y").stderr
+
+
+def test_an_environment_with_a_source_and_no_wheel_is_refused_by_its_name(
+    flows: Flows, legacy: LegacyRoot, tmp_path: Path
+) -> None:
+    source = tmp_path / "old-1.0.tar.gz"
+    with tarfile.open(source, "w:gz"):
+        pass
+    legacy.packages.append(
+        {
+            "_type": "pypi",
+            "filename": "old-1.0",
+            "url": "https://files.example.org/old-1.0.tar.gz",
+            "url_format": ".tar.gz",
+        }
+    )
+    legacy.write("linux-64")
+    ran = call(flows, "import", "--legacy", "team/old", "--root", str(legacy.folder))
+    assert ran.code == 5
+    assert "`old-1.0.tar.gz` is no wheel" in ran.stderr
