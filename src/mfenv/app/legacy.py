@@ -96,14 +96,14 @@ class LegacyImport:
             if not package.is_conda and not file.name.endswith(".whl"):
                 troubles.append(f"`{file.name}` is no wheel")
                 continue
-            try:
-                if artifact := self._from_store(package, file) or self._from_origin(package, file):
-                    return artifact
-                troubles.append(f"`{file.name}` is nowhere")
-            except EnvironmentsError as error:
-                troubles.append(error.message)
+            for bring in (self._from_store, self._from_origin):
+                try:
+                    if artifact := bring(package, file):
+                        return artifact
+                except EnvironmentsError as error:
+                    troubles.append(error.message)
         raise StoreError(
-            f"the package of `{package.url}` cannot be taken over: {'; '.join(troubles)}",
+            f"the package of `{package.url}` cannot be taken over: {'; '.join(troubles) or 'it is nowhere'}",
             hint="Check METAFLOW_CONDA_LEGACY_ROOT, or resolve the environment anew",
         )
 

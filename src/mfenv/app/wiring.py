@@ -244,10 +244,10 @@ class Wiring:
         own = LocalBlobStore(self._project / f"{Path(self.settings.magic_file).stem}.locks")
         return LockStore(own, shared=self.shared, layout=self.layout)
 
-    def aliases(self) -> AliasStore | None:
-        """Return the names of environments, or None where no store is shared."""
+    def aliases(self, tell: Callable[[str], None] = lambda _line: None) -> AliasStore | None:
+        """Return the names of environments, or None where no store is shared; `tell` hears of those restored."""
         shared = self.shared()
-        return AliasStore(shared, self.layout) if shared else None
+        return AliasStore(shared, self.layout, tell=tell) if shared else None
 
     @cached_property
     def supplier(self) -> Supplier:

@@ -123,19 +123,23 @@ def resolve(
 @click.argument("source")
 @click.argument("alias", metavar="NAME[:TAG]")
 @click.option("--pathspec", "is_pathspec", is_flag=True, help="SOURCE is a step of a run: Flow/Run/Step.")
+@click.option("--arch", "archs", multiple=True, help="Name it for this platform only; can be repeated. Default: all.")
 @click.option("--local-only", is_flag=True, help="The name is for this project alone; nothing is shared.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def alias(source: str, alias: str, *, is_pathspec: bool, local_only: bool, as_json: bool) -> None:
+def alias(
+    source: str, alias: str, *, is_pathspec: bool, archs: tuple[str, ...], local_only: bool, as_json: bool
+) -> None:
     """Give an environment a name.
 
     SOURCE is an id, a name, or a step of a run (step:Flow/Run/Step). The tags latest, which is meant when none is
-    given, candidate and stable can be moved; every other stays what it is.
+    given, candidate and stable can be moved; every other stays what it is. A name has all its platforms at once: those
+    that SOURCE has not, it has no longer.
     """
     from mfenv.cli.naming import name_environment
 
     with spoken(as_json=as_json):
-        found = name_environment(source, alias, is_pathspec=is_pathspec, local_only=local_only)
-    render.names([found], as_json=as_json)
+        found = name_environment(source, alias, is_pathspec=is_pathspec, archs=archs, local_only=local_only)
+    render.names([] if local_only else [found], found if local_only else None, as_json=as_json)
 
 
 @environment.command(epilog="Example: metaflow environment history team/project/train:stable")
@@ -146,8 +150,8 @@ def history(alias: str, *, as_json: bool) -> None:
     from mfenv.cli.naming import history_of
 
     with spoken(as_json=as_json):
-        found = history_of(alias)
-    render.names(found, as_json=as_json)
+        found, own = history_of(alias)
+    render.names(found, own, as_json=as_json)
 
 
 @environment.command(epilog="Example: metaflow environment gc --older-than 90 --delete")

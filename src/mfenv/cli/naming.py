@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from metaflow._vendor import click
@@ -33,22 +33,43 @@ def read_name(text: str, *, where: str) -> ByName:
     return ref
 
 
-def name_environment(source: str, name: str, *, is_pathspec: bool, local_only: bool) -> Alias:
-    """Give the environments that `source` names, on all their platforms, a name. Raises `EnvironmentsError`."""
+def name_environment(
+    source: str, name: str, *, is_pathspec: bool, archs: Sequence[str] = (), local_only: bool
+) -> Alias:
+    """Give the environments that `source` names a name: on all their platforms, or on `archs` alone.
+
+    Raises `EnvironmentsError`.
+    """
     where = "SOURCE"
     ref: EnvironmentRef = parse_pathspec(source, where=where) if is_pathspec else parse_reference(source, where=where)
     target = read_name(name, where="ALIAS")
+    platforms = [Platform.parse(text, where="--arch") for text in archs]
     wiring = wire(read_settings(), DEFAULT_DATASTORE)
     try:
-        known = KnownEnvironments(
-            wiring.locks,
-            aliases=wiring.aliases,
-            index=wiring.index,
-            import_legacy=read_through(wiring, lambda line: click.echo(line, err=True)),
-        )
-        return give_name(wiring, target, known.find_all(ref, where=where), local_only=local_only)
+        locks, requests = _known(wiring).find_all(ref, where=where)
+        if missing := [platform.value for platform in platforms if platform not in locks]:
+            raise InvalidSpec(
+                f"--arch: `{ref}` has no environment for {', '.join(missing)}, only for "
+                f"{', '.join(sorted(platform.value for platform in locks))}",
+                hint=f"Resolve it for {', '.join(missing)} as well, and name all of them together",
+            )
+        chosen = {platform: locks[platform] for platform in platforms or locks}
+        return give_name(wiring, target, chosen, requests=requests, local_only=local_only)
     finally:
         wiring.close()
+
+
+def _known(wiring: Wiring) -> KnownEnvironments:
+    return KnownEnvironments(
+        wiring.locks,
+        aliases=lambda: wiring.aliases(tell=_tell),
+        index=wiring.index,
+        import_legacy=read_through(wiring, _tell),
+    )
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def give_name(
@@ -64,8 +85,9 @@ def give_name(
     Raises `AliasExistsError` for a name that cannot be moved, and `StoreError`.
     """
     user, now = get_username() or "unknown", datetime.now(timezone.utc)
-    alias = Alias.of(ref, locks, user=user, time=now, requests=requests)
-    aliases = None if local_only else wiring.aliases()
+    known = {platform: key for platform, key in (requests or {}).items() if platform in locks}
+    alias = Alias.of(ref, locks, user=user, time=now, requests=known)
+    aliases = None if local_only else wiring.aliases(tell=_tell)
     if aliases is None:
         before = wiring.index.alias(ref)
         if before and not ref.is_mutable and before.locks != alias.locks:
@@ -79,14 +101,19 @@ def give_name(
     return pointed
 
 
-def history_of(name: str) -> list[Alias]:
-    """Return what a name stood for, the latest first. Raises `InvalidSpec` for a name that nothing ever had."""
+def history_of(name: str) -> tuple[list[Alias], Alias | None]:
+    """Return what a name stood for in the shared store, the latest first, and what it is in this project alone.
+
+    Raises `InvalidSpec` for a name that nothing ever had.
+    """
     ref = read_name(name, where="ALIAS")
-    aliases = wire(read_settings(), DEFAULT_DATASTORE).aliases()
-    found = aliases.history(ref) if aliases else []
-    if not found:
-        raise InvalidSpec(
-            f"no environment had the name `{ref}`",
-            hint="Check the spelling and the tag, and METAFLOW_DEFAULT_DATASTORE, whose names are looked at",
-        )
-    return found
+    wiring = wire(read_settings(), DEFAULT_DATASTORE)
+    try:
+        own, aliases = wiring.index.alias(ref), wiring.aliases(tell=_tell)
+        found = aliases.history(ref) if aliases else []
+        if not found and not own:
+            # Whoever said it was stopped before the note, or nobody did.
+            found = [_known(wiring).alias(ref, where="ALIAS")]
+        return found, own
+    finally:
+        wiring.close()

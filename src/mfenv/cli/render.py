@@ -105,23 +105,28 @@ def _file(name: str, one: Migrated | EnvironmentsError, *, is_written: bool) -> 
     }
 
 
-def names(found: Sequence[Alias], *, as_json: bool) -> None:
-    """Print what names stand for."""
+def names(shared: Sequence[Alias], own: Alias | None = None, *, as_json: bool) -> None:
+    """Print what names stand for; `own` is one of this project alone."""
+    found = [(own, True)] if own else []
+    found += [(alias, False) for alias in shared]
     rows = [
         {
             "alias": str(alias.ref),
             "mutable": alias.ref.is_mutable,
+            "local_only": is_own,
             "environments": {platform.value: lock for platform, lock in alias.locks},
+            "requests": {platform.value: key for platform, key in alias.requests},
             "user": alias.user,
             "time": alias.time.isoformat(),
         }
-        for alias in found
+        for alias, is_own in found
     ]
     if as_json:
         click.echo(json.dumps({"aliases": rows}, indent=2))
         return
-    for alias in found:
-        click.echo(f"{alias.ref}  {alias.time.astimezone():%Y-%m-%d %H:%M:%S}  {alias.user}")
+    for alias, is_own in found:
+        only = "  (in this project alone)" if is_own else ""
+        click.echo(f"{alias.ref}  {alias.time.astimezone():%Y-%m-%d %H:%M:%S}  {alias.user}{only}")
         for platform, lock in alias.locks:
             click.echo(f"  {platform.value:<14} {lock}")
 

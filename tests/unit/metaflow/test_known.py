@@ -15,7 +15,7 @@ from mfenv.domain.platform import Platform, baseline
 from mfenv.domain.provenance import Provenance
 from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef, parse_reference
 from mfenv.errors import InvalidSpec
-from mfenv.metaflow.known import KnownEnvironments, _lock_in
+from mfenv.metaflow.known import KnownEnvironments, _ids_in
 from mfenv.store.aliases import AliasStore
 from mfenv.store.backends.memory import MemoryBlobStore
 from mfenv.store.locks import LockStore
@@ -120,4 +120,4 @@ def test_what_is_not_there_is_said(
 @pytest.mark.parametrize("text", ["", "x", "[]", '["a", "b", "c"]', "[1, 2, 3]", "{}"])
 def test_metadata_that_is_none_of_ours_is_said(text: str) -> None:
     with pytest.raises(InvalidSpec, match="cannot be read"):
-        _lock_in(text, ByPathspec(flow="F", run="1", step="a"), "here")
+        _ids_in(text, ByPathspec(flow="F", run="1", step="a"), "here")
