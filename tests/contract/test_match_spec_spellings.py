@@ -10,6 +10,7 @@ from rattler.exceptions import InvalidMatchSpecError
 
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.errors import InvalidSpec
+from mfenv.resolve.backends import rattler_worker
 from mfenv.testing import strategies as ours
 
 Meaning = tuple[str, frozenset[frozenset[str]], str, str]
@@ -254,3 +255,20 @@ def test_what_py_rattler_refuses_is_refused_here(text: str) -> None:
         rattler.MatchSpec(text, strict=False)
     with pytest.raises(InvalidSpec):
         MatchSpec.from_text(text, where="here")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version", "build"),
+    [
+        ({"version": "1.26.*", "build": "py311_0"}, "1.26.*", "py311_0"),
+        # Without brackets it would be a part of the version.
+        ({"version": None, "build": "h1.2_0"}, "*", "h1.2_0"),
+        ({"version": ">=1,<2", "build": "*_cuda12.4*"}, ">=1,<2", "*_cuda12.4*"),
+        ({"version": "1.26.*", "build": None}, "1.26.*", None),
+    ],
+)
+def test_builds_reach_the_solver_whatever_they_hold(
+    wanted: dict[str, str | None], version: str, build: str | None
+) -> None:
+    spec = rattler_worker._match_spec({"name": "numpy", "channel": None, **wanted})
+    assert (str(spec.version or "*"), spec.build and str(spec.build)) == (version, build)

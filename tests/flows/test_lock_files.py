@@ -128,8 +128,10 @@ def test_a_lock_file_is_taken_as_it_is_and_can_be_built_upon(project: Flows) -> 
     assert (changed["says"], changed["versions"]) == ("two", versions)
 
 
-def test_a_whole_flow_runs_in_what_its_project_is_locked_to(project: Flows) -> None:
-    assert project.run(IMPORTS + WHOLE).succeeded().fact("start")["tabulate"] is False
+@pytest.mark.parametrize("arguments", [(), ("--tag", "step"), ("--tag", "spin-step")])
+def test_a_whole_flow_runs_in_what_its_project_is_locked_to(project: Flows, arguments: tuple[str, ...]) -> None:
+    """Whatever words there are on the command line."""
+    assert project.run(IMPORTS + WHOLE, *arguments).succeeded().fact("start")["tabulate"] is False
 
 
 def test_a_project_and_a_decorator_cannot_both_say_what_a_step_runs_in(project: Flows) -> None:

@@ -102,6 +102,32 @@ def test_a_name_that_stays_cannot_be_moved_and_the_error_says_what_it_stands_for
     assert document(call(flows, "alias", first, "team/project/env:v1.0", "--json").succeeded())["aliases"]
 
 
+def test_a_name_is_given_for_the_platforms_that_are_asked_for(flows: Flows) -> None:
+    lock = resolved(flows, "1.16", "--alias", "team/project/env:all")
+    [row] = document(call(flows, "alias", "team/project/env:all", "team/project/env:one", "--json").succeeded())[
+        "aliases"
+    ]
+    assert (list(row["environments"].values()), row["local_only"]) == ([lock], False)
+    assert list(row["requests"]) == list(row["environments"])
+    [arch] = row["environments"]
+    call(flows, "alias", lock, "team/project/env:here", "--arch", arch).succeeded()
+    ran = call(flows, "alias", "team/project/env:all", "team/project/env:no", "--arch", "win-64", "--arch", arch)
+    assert ran.code == 2
+    assert f"error: --arch: `team/project/env:all` has no environment for win-64, only for {arch}" in ran.stderr
+
+
+def test_the_history_shows_the_name_of_this_project_alone_first(flows: Flows) -> None:
+    first = resolved(flows, "1.16", "--alias", "team/project/env")
+    second = resolved(flows, "1.17", "--alias", "team/project/env", "--local-only")
+    told = document(call(flows, "history", "team/project/env", "--json").succeeded())["aliases"]
+    assert [(row["local_only"], *row["environments"].values()) for row in told] == [(True, second), (False, first)]
+    lines = call(flows, "history", "team/project/env").succeeded().stdout.splitlines()
+    assert ["(in this project alone)" in line for line in lines if "tester" in line or "env:latest" in line] == [
+        True,
+        False,
+    ]
+
+
 def test_building_upon_a_name_keeps_its_packages(flows: Flows) -> None:
     resolved(flows, "1.16", "--alias", "team/project/env:v1.0")
     ran = flows.run(EXTENDS).succeeded()
@@ -139,7 +165,7 @@ def test_a_name_of_one_project_alone_means_nothing_to_others(flows: Flows, tmp_p
         (("alias", "Uses/1/start", "team/x", "--pathspec"), "SOURCE: there is no step `Uses/1/start`"),
         (("alias", "team/nothing", "Team/X"), "ALIAS: `Team/X` is not the name of an environment"),
         (("alias", "team/nothing", "ab" * 20), f"ALIAS: `{'ab' * 20}` is not a name"),
-        (("history", "team/nothing:v1"), "no environment had the name `team/nothing:v1`"),
+        (("history", "team/nothing:v1"), "ALIAS: no environment is known by the name `team/nothing:v1`"),
         (("resolve", "-f", "x.yml", "--alias", "a b"), "--alias: `a b` is not the name of an environment"),
     ],
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import unquote
 
@@ -11,20 +12,23 @@ from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, is_id
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.reachability import Clearing, Inventory, StoredLock, StoredObject, clearing
-from mfenv.errors import InvalidSpec, LockError
+from mfenv.errors import InvalidSpec, LockError, StoreError
 from mfenv.formats import lock_json
 from mfenv.store.base import BlobInfo, BlobStore
 from mfenv.store.layout import Layout
 from mfenv.store.locks import LockStore
 
-_BATCH = 500
+_AT_ONCE = 16
 LEAST_AGE = timedelta(days=1)
 """Nothing younger goes: a run that is under way may have written it, and not yet what refers to it."""
+
+OnBatch = Callable[[int, int], None]
+"""Told how many objects, and how many bytes, have gone so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreClearing:
-    """Looks for what nobody needs in a store, and removes it."""
+    """Looks for what nobody needs in a store, and removes it. For one clearing: what was once read is remembered."""
 
     store: BlobStore
     layout: Layout
@@ -36,19 +40,18 @@ class StoreClearing:
     knows_run: Callable[[str, str], bool]
     """Tells whether a run of a flow is still known; True when that cannot be told."""
     now: Callable[[], datetime]
+    batch: int = 1000
+    """How many objects go at a time; behind each batch, what is needed is looked up again."""
+    _memory: _Memory = field(default_factory=lambda: _Memory())
 
-    def plan(self, older_than: timedelta, *, with_damaged: bool = False, now: datetime | None = None) -> Clearing:
+    def plan(self, older_than: timedelta, *, with_damaged: bool = False) -> Clearing:
         """Say what can go; changes nothing. Raises `InvalidSpec` for an age that is not safe, and `StoreError`."""
         if older_than < LEAST_AGE:
             raise InvalidSpec(
                 "what is younger than a day cannot be cleared away: a run may just have written it",
                 hint="Give at least one day",
             )
-        infos = {info.key: info for info in self.store.list(f"{self.layout.environments}/")}
-        packages = tuple(_object(info) for info in self.store.list(self.layout.packages))
-        cutoff = (now or self.now()) - older_than
-        found = Inventory(locks=tuple(self._locks(infos)), packages=packages)
-        return clearing(found, self._roots(infos, cutoff), cutoff, with_damaged=with_damaged)
+        return self._plan(self._packages(), self.now() - older_than, with_damaged=with_damaged)
 
     def clear(
         self,
@@ -56,22 +59,33 @@ class StoreClearing:
         older_than: timedelta,
         *,
         with_damaged: bool = False,
-        on_batch: Callable[[int, int], None] = lambda _count, _size: None,
+        on_batch: OnBatch = lambda _count, _size: None,
     ) -> tuple[int, int]:
         """Remove what was planned, as far as it can still go; return how many objects and bytes that was.
 
-        Looks again first, by the store's own clock, and at the ages of packages once more before each batch goes.
+        The store's own clock counts. Before each batch, what is needed is looked up again, and how old the batch is.
+        Raises `StoreError`, which says what was removed before it.
         """
-        again = self.plan(older_than, with_damaged=with_damaged, now=self._store_time())
-        going = again.only(frozenset(one.key for one in planned.objects))
         count, size = 0, 0
-        # What leads to a lock, then the lock, then what it needs: stopped in between, what is left is whole.
-        for objects in (going.notes, going.locks, going.packages):
-            for start in range(0, len(objects), _BATCH):
-                batch = self._unchanged(objects[start : start + _BATCH])
-                self.store.delete([one.key for one in batch])
-                count, size = count + len(batch), size + sum(one.size for one in batch)
-                on_batch(count, size)
+        try:
+            cutoff = self._store_time() - older_than
+            packages = self._packages()
+            # What leads to a lock, then the lock, then what it needs: stopped in between, what is left is whole.
+            for kind in ("notes", "locks", "packages"):
+                keys = [one.key for one in getattr(planned, kind)]
+                for start in range(0, len(keys), self.batch):
+                    again = self._plan(packages, cutoff, with_damaged=with_damaged)
+                    going = again.only(frozenset(keys[start : start + self.batch]))
+                    batch = self._unchanged(getattr(going, kind))
+                    self.store.delete([one.key for one in batch])
+                    count, size = count + len(batch), size + sum(one.size for one in batch)
+                    on_batch(count, size)
+        except StoreError as error:
+            raise StoreError(
+                f"{error.message}, after {count} objects of {size} bytes had been removed",
+                hint=error.hint,
+                output=error.output,
+            ) from error
         return count, size
 
     def _unchanged(self, objects: Sequence[StoredObject]) -> list[StoredObject]:
@@ -80,32 +94,59 @@ class StoreClearing:
 
     def _store_time(self) -> datetime:
         """Ask the store what time it is: this machine's clock may be ahead by days."""
-        key = f"{self.layout.environments}/clock"
-        self.store.replace(key, b"")
-        return self.store.find([key])[key].modified
+        self.store.replace(self.layout.clock, b"")
+        return self.store.find([self.layout.clock])[self.layout.clock].modified
 
     # ---------------------------------------------------------------- what there is
 
-    def _locks(self, infos: Mapping[str, BlobInfo]) -> Iterator[StoredLock]:
+    def _packages(self) -> tuple[StoredObject, ...]:
+        return tuple(_object(info) for info in self.store.list(self.layout.packages))
+
+    def _plan(self, packages: tuple[StoredObject, ...], cutoff: datetime, *, with_damaged: bool) -> Clearing:
+        infos = {info.key: info for info in self.store.list(f"{self.layout.environments}/")}
         notes = self._notes(infos)
-        keys = {
-            LockId(name): key
-            for key in infos
-            if key.startswith(self.layout.locks) and is_id(name := key.removeprefix(self.layout.locks)[: -len(".json")])
-        }
-        for lock_id, key in keys.items():
-            lock = self._read(lock_id, key)
+        locks = tuple(self._locks(infos, notes))
+        there = {lock.id for lock in locks}
+        found = Inventory(
+            locks=locks,
+            packages=packages,
+            orphans={lock_id: tuple(of_lock) for lock_id, of_lock in notes.items() if lock_id not in there},
+        )
+        return clearing(found, self._roots(infos, cutoff), cutoff, with_damaged=with_damaged)
+
+    def _locks(
+        self, infos: Mapping[str, BlobInfo], notes: Mapping[LockId, Sequence[StoredObject]]
+    ) -> Iterator[StoredLock]:
+        begin = self.layout.locks
+        names = {key: key.removeprefix(begin).removesuffix(".json") for key in infos if key.startswith(begin)}
+        found = {LockId(name): infos[key] for key, name in names.items() if is_id(name) and key.endswith(".json")}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            read = dict(zip(found, pool.map(self._read, found, found.values()), strict=True))
+            siblings = dict(zip(found, pool.map(lambda one: self._siblings(one, notes.get(one, ())), found), strict=True))
+        for lock_id, info in found.items():
             yield StoredLock(
                 id=lock_id,
-                object=_object(infos[key]),
-                packages=None if lock is None else frozenset(self._package_keys(lock)),
+                object=_object(info),
+                packages=read[lock_id],
                 notes=tuple(notes.get(lock_id, ())),
-                siblings=self._siblings(lock_id, notes.get(lock_id, ())),
+                siblings=siblings[lock_id],
             )
 
-    def _read(self, lock_id: LockId, key: str) -> LockedEnvironment | None:
+    def _read(self, lock_id: LockId, info: BlobInfo) -> frozenset[str] | None:
+        """Return the keys of what a lock needs; None when nobody can say."""
+        known = self._memory.packages
+        if info not in known:
+            try:
+                lock = lock_json.load(self.store.get(info.key) or b"", expected=lock_id, path=info.key)
+            except LockError:
+                # This project's own may be whole.
+                lock = self._own(lock_id)
+            known[info] = None if lock is None else frozenset(self._package_keys(lock))
+        return known[info]
+
+    def _own(self, lock_id: LockId) -> LockedEnvironment | None:
         try:
-            return lock_json.load(self.store.get(key) or b"", expected=lock_id, path=key)
+            return self.locks.get(lock_id)
         except LockError:
             return None
 
@@ -114,9 +155,14 @@ class StoreClearing:
             yield self.layout.package(artifact.sha256, artifact.file_name)
 
     def _siblings(self, lock_id: LockId, notes: Iterable[StoredObject]) -> frozenset[LockId]:
-        if not any(note.key.startswith(self.layout.groups(lock_id)) for note in notes):
-            return frozenset()
-        return frozenset(lock for group in self.locks.groups(lock_id) for _, lock in group.locks) - {lock_id}
+        groups = frozenset(note.key for note in notes if note.key.startswith(self.layout.groups(lock_id)))
+        known, seen = self._memory.siblings.get(lock_id, frozenset()), self._memory.groups.get(lock_id, frozenset())
+        if groups - seen:
+            known |= {lock for group in self.locks.groups(lock_id) for _, lock in group.locks} - {lock_id}
+            self._memory.siblings[lock_id] = known
+            self._memory.groups[lock_id] = groups | seen
+        # Also when the notes have gone by now, which they do before the locks.
+        return known
 
     def _notes(self, infos: Mapping[str, BlobInfo]) -> dict[LockId, list[StoredObject]]:
         """Return what leads to each lock."""
@@ -130,7 +176,8 @@ class StoreClearing:
                     pass
                 case _:
                     continue
-            found.setdefault(LockId(lock_id), []).append(_object(info))
+            if is_id(lock_id):
+                found.setdefault(LockId(lock_id), []).append(_object(info))
         return found
 
     # ---------------------------------------------------------------- what is needed
@@ -138,10 +185,16 @@ class StoreClearing:
     def _roots(self, infos: Mapping[str, BlobInfo], cutoff: datetime) -> dict[LockId, str]:
         roots = dict.fromkeys(self._locks_of_runs(infos, cutoff), "run")
         roots |= dict.fromkeys(self.defaults(), "default")
-        return roots | {lock: "name" for alias in self.aliases() for _, lock in alias.locks}
+        return roots | dict.fromkeys(self._named(infos), "name")
+
+    def _named(self, infos: Mapping[str, BlobInfo]) -> frozenset[LockId]:
+        names = frozenset(info for key, info in infos.items() if key.startswith(self.layout.aliases))
+        if self._memory.names is None or self._memory.names[0] != names:
+            self._memory.names = names, frozenset(lock for alias in self.aliases() for _, lock in alias.locks)
+        return self._memory.names[1]
 
     def _locks_of_runs(self, infos: Mapping[str, BlobInfo], cutoff: datetime) -> Iterator[LockId]:
-        known: dict[tuple[str, str], bool] = {}
+        known = self._memory.runs
         for key, info in infos.items():
             if not key.startswith(self.layout.runs):
                 continue
@@ -153,6 +206,18 @@ class StoreClearing:
                 known[run] = self.knows_run(*run)
             if info.modified >= cutoff or known[run]:
                 yield LockId(parts[2])
+
+
+@dataclass
+class _Memory:
+    """What was read already, so that looking again costs little more than a listing."""
+
+    packages: dict[BlobInfo, frozenset[str] | None] = field(default_factory=dict)
+    """What a lock needs; by its key, its size and when it was written."""
+    groups: dict[LockId, frozenset[str]] = field(default_factory=dict)
+    siblings: dict[LockId, frozenset[LockId]] = field(default_factory=dict)
+    names: tuple[frozenset[BlobInfo], frozenset[LockId]] | None = None
+    runs: dict[tuple[str, str], bool] = field(default_factory=dict)
 
 
 def _object(info: BlobInfo) -> StoredObject:

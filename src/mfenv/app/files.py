@@ -63,7 +63,7 @@ def read_file(wish: FileWish, platform: Platform) -> Written:
         case RequirementsKind.ENVIRONMENT:
             from mfenv.formats import environment_yml
 
-            return environment_yml.load(text, shown=shown, folder=folder, platform=platform)
+            return environment_yml.load(text, shown=shown, folder=folder)
         case RequirementsKind.PYPROJECT | RequirementsKind.PIXI:
             from mfenv.formats import pyproject_toml
 

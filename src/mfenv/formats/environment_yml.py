@@ -14,7 +14,7 @@ from pathlib import Path
 from mfenv.domain.channel import Channel, credentials_in
 from mfenv.domain.index import PackageIndex, index_secret
 from mfenv.domain.matchspec import MatchSpec
-from mfenv.domain.platform import Platform, system_version
+from mfenv.domain.platform import system_version
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.spec import Place, SpecLayer
 from mfenv.errors import InvalidSpec
@@ -32,7 +32,7 @@ _ADDRESS = re.compile(r"://(?!\S*::)(?![^\[]*\]$)|^[.~/](?!.*::)|\.(conda|tar\.b
 _MARKED = re.compile(r"^(?P<file>.*?):(?P<line>\d+):\d+: (?P<rest>.*)$", re.DOTALL)
 
 
-def load(text: str, *, shown: str, folder: Path, platform: Platform | None = None) -> Written:  # noqa: ARG001
+def load(text: str, *, shown: str, folder: Path) -> Written:
     """Read the text of an environment file that is called `shown` in messages; its paths are relative to `folder`.
 
     ``nodefaults`` among the channels means nothing here: no channel is searched that is not named. ``defaults`` is

@@ -31,7 +31,7 @@ def arguments_of_project(text: str) -> dict[str, Any]:
 
 def arguments_of_environment(text: str) -> dict[str, Any]:
     """Return the arguments of `@conda` for an environment.yml. Raises `InvalidSpec` for what has no argument."""
-    layer = environment_yml.load(text, shown="environment.yml", folder=Path.cwd(), platform=Platform.host()).layer
+    layer = environment_yml.load(text, shown="environment.yml", folder=Path.cwd()).layer
     _refuse(layer, "environment.yml", ("system", "constraints", "variables", "flags", "conda_only"))
     pypi = _pypi(layer, "environment.yml")
     found = {

@@ -96,6 +96,7 @@ class Launch:
         self._echo = echo
         self._force = force
         self._wiring: Wiring | None = None
+        self._known_at_launch: KnownEnvironments | None = None
         self._assignments: dict[str, StepAssignment] = {}
         self._metadata: Path | None = None
         self._locks: dict[LockId, LockedEnvironment] = {}
@@ -200,15 +201,19 @@ class Launch:
                 hint="Add `fetch_at_exec=True`: the environment is then looked up at that moment",
             )
         text = substitute(text, lambda name: values.get(name, os.environ.get(name)), where=where)
-        return self._known().find(_reference(layer.base, text, where), Platform.host(), where=where)
+        if self._known_at_launch is None:
+            # One for all steps: a name that is moved meanwhile means the same for each.
+            self._known_at_launch = self._known()
+        return self._known_at_launch.find(_reference(layer.base, text, where), Platform.host(), where=where)
 
     def _known(self) -> KnownEnvironments:
         assert self._wiring is not None
+        wiring = self._wiring
         return KnownEnvironments(
-            self._wiring.locks,
-            aliases=self._wiring.aliases,
-            index=self._wiring.index,
-            import_legacy=read_through(self._wiring, self._echo),
+            wiring.locks,
+            aliases=lambda: wiring.aliases(tell=self._echo),
+            index=wiring.index,
+            import_legacy=read_through(wiring, self._echo),
         )
 
     def _lock_requests(

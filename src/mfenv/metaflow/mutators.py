@@ -41,8 +41,10 @@ class _Resolved(FlowMutator):
 
     def pre_mutate(self, mutable_flow: Any) -> None:
         """Give all steps the environment of the lock file."""
+        from mfenv.metaflow.enter import ENVIRONMENT_ID
+
         # A task has its environment already, and need not have the file.
-        if len(sys.argv) > 1 and ("step" in sys.argv or "spin-step" in sys.argv):
+        if ENVIRONMENT_ID in os.environ:
             return
         self._refuse_others(mutable_flow)
         folder = self._folder()

@@ -70,6 +70,43 @@ def test_a_name_of_this_project_alone_is_found_where_the_store_has_none(
     assert known.find(ByName(name="mine"), LINUX, where="here") == LOCK
 
 
+def test_a_name_of_this_project_alone_goes_before_that_of_the_store(
+    known: KnownEnvironments, aliases: AliasStore, locks: LockStore, tmp_path: Path
+) -> None:
+    other = fake_lock(FakePackage("b"), platform=LINUX)
+    locks.keep(other)
+    for tag in ("latest", "v1"):
+        aliases.point(alias_of(f"team/env:{tag}", LOCK))
+        ProjectIndex(tmp_path / "conda_v2.cnd").set_alias(alias_of(f"team/env:{tag}", other))
+        assert known.find(ByName(name="team/env", tag=tag), LINUX, where="here") == other
+
+
+def test_a_name_that_is_moved_means_the_same_to_who_looked_it_up_before(
+    known: KnownEnvironments, aliases: AliasStore, locks: LockStore, tmp_path: Path
+) -> None:
+    other = fake_lock(FakePackage("b"), platform=LINUX)
+    locks.keep(other)
+    ref = ByName(name="team/env")
+    aliases.point(alias_of("team/env", LOCK))
+    assert known.find(ref, LINUX, where="here") == LOCK
+    aliases.point(alias_of("team/env", other))
+    assert known.find(ref, LINUX, where="here") == LOCK
+    later = KnownEnvironments(locks, aliases=lambda: aliases, index=ProjectIndex(tmp_path / "conda_v2.cnd"))
+    assert later.find(ref, LINUX, where="here") == other
+
+
+def test_all_that_is_named_comes_with_the_requests_that_it_answered(
+    known: KnownEnvironments, locks: LockStore, aliases: AliasStore
+) -> None:
+    arm = Platform.LINUX_AARCH64
+    locks.keep_group(LockGroup.of({LINUX: LOCK.id, arm: ON_ARM.id}))
+    both, ref = {LINUX: LOCK.id, arm: ON_ARM.id}, ByName(name="team/env")
+    aliases.point(Alias.of(ref, both, user="me", time=TIME, requests={arm: REQUEST}))
+    assert known.find_all(ref, where="here") == (both, {arm: REQUEST})
+    assert known.find_all(ByLock(lock=LOCK.id, request=REQUEST), where="here") == (both, {LINUX: REQUEST})
+    assert known.find_all(ByLock(lock=LOCK.id), where="here") == (both, {})
+
+
 def test_a_name_for_other_platforms_says_which(known: KnownEnvironments, aliases: AliasStore) -> None:
     aliases.point(alias_of("team/env", LOCK, ON_ARM))
     with pytest.raises(InvalidSpec) as caught:
@@ -115,6 +152,18 @@ def test_what_is_not_there_is_said(
     with pytest.raises(InvalidSpec) as caught:
         known.find(ref, platform, where="here")
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        (f'["{REQUEST}", "{LOCK.id}", "linux-64"]', ByLock(lock=LOCK.id, request=REQUEST)),
+        (f'["", "{LOCK.id}", "linux-64"]', ByLock(lock=LOCK.id)),
+        (f'[null, "{LOCK.id}", "linux-64"]', ByLock(lock=LOCK.id)),
+    ],
+)
+def test_metadata_gives_the_ids_that_it_has(text: str, ids: ByLock) -> None:
+    assert _ids_in(text, ByPathspec(flow="F", run="1", step="a"), "here") == ids
 
 
 @pytest.mark.parametrize("text", ["", "x", "[]", '["a", "b", "c"]', "[1, 2, 3]", "{}"])

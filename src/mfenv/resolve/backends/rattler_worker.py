@@ -145,8 +145,10 @@ def _cutoff(text: str) -> datetime.datetime | None:
 
 
 def _match_spec(wanted: Mapping[str, str | None]) -> MatchSpec:
-    parts = [wanted["name"] or "", wanted["version"] or "*", wanted["build"] or ""]
-    text = " ".join(parts).strip()
+    text = f"{wanted['name'] or ''} {wanted['version'] or '*'}"
+    if wanted["build"]:
+        # In brackets: py-rattler 0.28 takes a build with a dot in it for a part of the version otherwise.
+        text += f"[build={json.dumps(wanted['build'])}]"
     if wanted["channel"]:
         text = f"{wanted['channel']}::{text}"
     try:
