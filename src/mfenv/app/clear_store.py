@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -81,8 +82,9 @@ class StoreClearing:
                     count, size = count + len(batch), size + sum(one.size for one in batch)
                     on_batch(count, size)
         except StoreError as error:
+            before = f"{count} objects of {size} bytes were removed before" if count else "nothing was removed"
             raise StoreError(
-                f"{error.message}, after {count} objects of {size} bytes had been removed",
+                f"{error.message} ({before})",
                 hint=error.hint,
                 output=error.output,
             ) from error
@@ -102,8 +104,13 @@ class StoreClearing:
     def _packages(self) -> tuple[StoredObject, ...]:
         return tuple(_object(info) for info in self.store.list(self.layout.packages))
 
+    def _infos(self) -> dict[str, BlobInfo]:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            listed = pool.map(lambda prefix: list(self.store.list(prefix)), self.layout.kept_prefixes)
+            return {info.key: info for infos in listed for info in infos}
+
     def _plan(self, packages: tuple[StoredObject, ...], cutoff: datetime, *, with_damaged: bool) -> Clearing:
-        infos = {info.key: info for info in self.store.list(f"{self.layout.environments}/")}
+        infos = self._infos()
         notes = self._notes(infos)
         locks = tuple(self._locks(infos, notes))
         there = {lock.id for lock in locks}
@@ -122,7 +129,9 @@ class StoreClearing:
         found = {LockId(name): infos[key] for key, name in names.items() if is_id(name) and key.endswith(".json")}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             read = dict(zip(found, pool.map(self._read, found, found.values()), strict=True))
-            siblings = dict(zip(found, pool.map(lambda one: self._siblings(one, notes.get(one, ())), found), strict=True))
+            siblings = dict(
+                zip(found, pool.map(lambda one: self._siblings(one, notes.get(one, ())), found), strict=True)
+            )
         for lock_id, info in found.items():
             yield StoredLock(
                 id=lock_id,
@@ -136,19 +145,17 @@ class StoreClearing:
         """Return the keys of what a lock needs; None when nobody can say."""
         known = self._memory.packages
         if info not in known:
-            try:
-                lock = lock_json.load(self.store.get(info.key) or b"", expected=lock_id, path=info.key)
-            except LockError:
-                # This project's own may be whole.
-                lock = self._own(lock_id)
+            lock = self._loaded(lock_id, info.key)
             known[info] = None if lock is None else frozenset(self._package_keys(lock))
         return known[info]
 
-    def _own(self, lock_id: LockId) -> LockedEnvironment | None:
-        try:
+    def _loaded(self, lock_id: LockId, key: str) -> LockedEnvironment | None:
+        with contextlib.suppress(LockError):
+            return lock_json.load(self.store.get(key) or b"", expected=lock_id, path=key)
+        with contextlib.suppress(LockError):
+            # This project's own may be whole.
             return self.locks.get(lock_id)
-        except LockError:
-            return None
+        return None
 
     def _package_keys(self, lock: LockedEnvironment) -> Iterator[str]:
         for artifact in {*lock.artifacts, *lock.stored_artifacts}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -38,6 +38,8 @@ class Inventory:
 
     locks: tuple[StoredLock, ...]
     packages: tuple[StoredObject, ...]
+    orphans: Mapping[LockId, tuple[StoredObject, ...]] = field(default_factory=dict)
+    """What leads to locks that are not there: of processes that were stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class Clearing:
     locks: tuple[StoredObject, ...] = ()
     packages: tuple[StoredObject, ...] = ()
     damaged: tuple[str, ...] = ()
-    """The keys of locks that cannot be read; as long as there are any, no package goes."""
+    """The keys of locks that cannot be read and stay; as long as there are any, no package goes."""
     kept: Mapping[LockId, str] = field(default_factory=dict)
     """Why each of the other locks stays."""
 
@@ -78,28 +80,43 @@ def clearing(
 ) -> Clearing:
     """Say what can go: what none of `roots` needs, and nobody wrote or touched since `cutoff`.
 
-    `roots` gives locks, each with the reason why it stays. With `with_damaged`, locks that cannot be read go as well.
+    `roots` gives locks, each with the reason why it stays. With `with_damaged`, locks that cannot be read go as well,
+    also those that `roots` has: nobody can use them, and a name that cannot be moved would have them stay for ever.
     """
     by_id = {lock.id: lock for lock in inventory.locks}
+    is_young = {lock.id: _is_young((lock.object, *lock.notes), cutoff) for lock in inventory.locks}
+    given_up = {lock.id for lock in inventory.locks if with_damaged and lock.packages is None and not is_young[lock.id]}
     kept = {lock_id: reason for lock_id, reason in roots.items() if lock_id in by_id}
-    for lock in inventory.locks:
-        if max([lock.object.modified, *(note.modified for note in lock.notes)]) >= cutoff:
-            kept.setdefault(lock.id, "recent")
+    for lock_id in by_id:
+        if is_young[lock_id]:
+            kept.setdefault(lock_id, "recent")
     _keep_siblings(by_id, kept)
-    damaged = tuple(lock.object.key for lock in inventory.locks if lock.packages is None)
-    going = [lock for lock in inventory.locks if lock.id not in kept and (lock.packages is not None or with_damaged)]
+    kept = {lock_id: reason for lock_id, reason in kept.items() if lock_id not in given_up}
+    going = [
+        lock for lock in inventory.locks if lock.id not in kept and (lock.packages is not None or lock.id in given_up)
+    ]
+    orphans = [
+        note
+        for lock_id, notes in inventory.orphans.items()
+        if lock_id not in roots and not _is_young(notes, cutoff)
+        for note in notes
+    ]
     gone = {lock.id for lock in going}
     needed = {key for lock in inventory.locks if lock.id not in gone for key in lock.packages or ()}
-    is_sure = all(lock.packages is not None or lock.id in gone for lock in inventory.locks)
+    damaged = tuple(lock.object.key for lock in inventory.locks if lock.packages is None and lock.id not in gone)
     return Clearing(
-        notes=tuple(note for lock in going for note in lock.notes),
+        notes=(*(note for lock in going for note in lock.notes), *orphans),
         locks=tuple(lock.object for lock in going),
         packages=tuple(
-            one for one in inventory.packages if is_sure and one.key not in needed and one.modified < cutoff
+            one for one in inventory.packages if not damaged and one.key not in needed and one.modified < cutoff
         ),
         damaged=damaged,
         kept=kept,
     )
+
+
+def _is_young(objects: Iterable[StoredObject], cutoff: datetime) -> bool:
+    return any(one.modified >= cutoff for one in objects)
 
 
 def _keep_siblings(by_id: Mapping[LockId, StoredLock], kept: dict[LockId, str]) -> None:

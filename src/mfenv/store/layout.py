@@ -12,6 +12,7 @@
       runs/<flow>/<run>/<lock id>                     empty; what a run ran in
       aliases/<name>/<tag>.json                       the only thing that may change
       history/<name>/@<tag>/<time>-<random>.json      where a tag pointed; only ever added to
+      clock                                           empty; written by who clears away, to learn the store's time
 
 ``v1`` is part of every key: another meaning would be ``v2``, beside it. ``packages`` has another name where
 METAFLOW_CONDA_PACKAGES_DIRNAME gives one; with METAFLOW_CONDA_ENVS_DIRNAME, all but packages and toolchain are in a
@@ -69,6 +70,17 @@ class Layout:
     def aliases(self) -> str:
         """The prefix of all names."""
         return f"{self.environments}/aliases/"
+
+    @property
+    def clock(self) -> str:
+        """The key of what is written to learn the store's time."""
+        return f"{self.environments}/clock"
+
+    @property
+    def kept_prefixes(self) -> tuple[str, ...]:
+        """The prefixes of all that leads to locks and of the locks themselves; without where names pointed once."""
+        kinds = ("provenance", "groups")
+        return (*(f"{self.environments}/{kind}/" for kind in kinds), self.requests, self.aliases, self.runs, self.locks)
 
     @property
     def toolchain(self) -> str:

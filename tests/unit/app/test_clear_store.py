@@ -62,10 +62,16 @@ class World:
         for _ in self.sharing(lock):
             pass
 
-    def sharing(self, lock: LockedEnvironment) -> Iterator[None]:
-        """Share in the steps of `mfenv.app.share.Sharer`, with a stop behind each."""
+    def sharing(self, lock: LockedEnvironment, run: str = "") -> Iterator[None]:
+        """Share in the steps of `mfenv.app.share.Sharer`, for a run if one is given, with a stop behind each."""
         made = Provenance(request=KEY, target=baseline(lock.platform), resolver="fake", user="ana", time=self.clock.now)
         self.locks.keep(lock, made)
+        if run:
+            self.mark(run, lock)
+            yield
+            if self.locks.is_shared(lock.id):
+                self.locks.share_notes(lock.id)
+                return
         present = self.packages.present(lock.artifacts, self.clock.now)
         yield
         for artifact in set(lock.artifacts) - present.there:
@@ -86,11 +92,13 @@ class World:
     def mark(self, run: str, lock: LockedEnvironment) -> None:
         self.store.put(LAYOUT.run("Flow", run, lock.id), b"")
 
-    def clearing(self, store: object = None) -> StoreClearing:
+    def clearing(self, store: object = None, *, own: bool = False, batch: int = 2) -> StoreClearing:
+        """Clear from another machine, or from that which shared all that is there."""
         return StoreClearing(
             store=store or self.store,  # type: ignore[arg-type]
             layout=LAYOUT,
-            locks=self.locks,
+            locks=self.locks if own else LockStore(MemoryBlobStore(), shared=lambda: self.store),
+            batch=batch,
             aliases=self.aliases.all_or_error,
             defaults=lambda: self.defaults,
             knows_run=lambda flow, run: (flow, run) in self.runs,
@@ -205,8 +213,66 @@ def test_a_lock_that_cannot_be_read_keeps_every_package_until_it_is_given_up(wor
     assert planned.damaged == (LAYOUT.lock(lock_of(0, 1).id),)
     assert (len(planned.locks), planned.packages) == (1, ())
     assert len(list(world.store.list(LAYOUT.packages))) == 3
-    world.clear(with_damaged=True)
+    assert world.clear(with_damaged=True).damaged == ()
     assert world.keys() == set()
+
+
+def test_a_lock_that_cannot_be_read_is_given_up_whatever_names_it(world: World) -> None:
+    """A name that cannot be moved would keep it, and with it every package, for ever."""
+    world.share(lock_of(0))
+    world.share(lock_of(1))
+    world.name("team/env", lock_of(0))
+    world.name("team/other", lock_of(1))
+    world.clock.now += 2 * MONTH
+    world.store.replace(LAYOUT.lock(lock_of(0).id), b"{}")
+    # Somebody may be healing it.
+    assert world.clear(with_damaged=True).damaged == (LAYOUT.lock(lock_of(0).id),)
+    world.clock.now += 2 * MONTH
+    assert world.clear().locks == ()
+    assert len(world.clear(with_damaged=True).locks) == 1
+    assert world.is_whole(lock_of(1))
+    assert len(list(world.store.list(LAYOUT.packages))) == 1
+
+
+def test_a_damaged_lock_that_this_project_has_whole_keeps_its_packages_alone(world: World) -> None:
+    world.share(lock_of(0))
+    world.share(lock_of(1))
+    world.name("team/env", lock_of(0))
+    world.store.replace(LAYOUT.lock(lock_of(0).id), b"{}")
+    world.clock.now += 2 * MONTH
+    planned = world.clearing(own=True).plan(MONTH)
+    assert (planned.damaged, dict(planned.kept)) == ((), {lock_of(0).id: "name"})
+    world.clearing(own=True).clear(planned, MONTH)
+    assert [info.key for info in world.store.list(LAYOUT.packages)] == [world.packages.key(PACKAGES[0].artifact)]
+
+
+def test_what_leads_to_locks_that_are_not_there_goes_unless_a_run_is_known(world: World) -> None:
+    world.share(lock_of(0))
+    world.store.delete([LAYOUT.lock(lock_of(0).id)])
+    world.mark("gone", lock_of(1))
+    world.mark("known", lock_of(2))
+    world.runs.add(("Flow", "known"))
+    assert world.clear().notes == ()
+    world.clock.now += 2 * MONTH
+    assert len(world.clear().notes) == 3
+    assert world.keys() == {LAYOUT.run("Flow", "known", lock_of(2).id)}
+
+
+def test_what_went_is_told_batch_by_batch_and_before_an_error(world: World) -> None:
+    world.share(lock_of(0, 1))
+    world.clock.now += 2 * MONTH
+    planned = world.clearing().plan(MONTH)
+    told: list[tuple[int, int]] = []
+    failing = world.clearing(FailingBlobStore(world.store, writes=1 + 4))
+    with pytest.raises(StoreError) as error:
+        failing.clear(planned, MONTH, on_batch=lambda count, size: told.append((count, size)))
+    assert [count for count, _ in told] == [2, 3]
+    key = sorted(one.key for one in planned.packages)[1]
+    assert error.value.message == (
+        f"`{key}` cannot be written: this store fails on purpose (3 objects of {told[-1][1]} bytes were removed before)"
+    )
+    with pytest.raises(StoreError, match=r"\(nothing was removed\)"):
+        world.clearing(FailingBlobStore(world.store, writes=1)).clear(world.clearing().plan(MONTH), MONTH)
 
 
 def test_a_name_that_cannot_be_read_ends_it_all(world: World) -> None:
@@ -326,29 +392,28 @@ def test_nothing_that_is_needed_ever_goes_and_once_is_enough(
 @given(
     before=st.lists(LOCKS, max_size=3),
     coming=LOCKS,
-    stops=st.tuples(st.integers(0, 8), st.integers(0, 8)).map(sorted),
+    steps=st.lists(st.integers(0, 3), min_size=2, max_size=20),
     days=st.integers(1, 80),
 )
 def test_what_is_shared_while_somebody_clears_away_is_whole_afterwards(
-    before: Iterable[LockedEnvironment], coming: LockedEnvironment, stops: list[int], days: int
+    before: Iterable[LockedEnvironment], coming: LockedEnvironment, steps: list[int], days: int
 ) -> None:
-    """The looking and the removing of the one come behind any steps of the other."""
+    """Between any two removals of the one, the other takes any number of steps."""
     world = World()
     for lock in before:
         world.share(lock)
     world.clock.now += timedelta(days=days)
-    # A run says first that it uses something, if that is there already.
-    world.mark("now", coming)
-    sharing = world.sharing(coming)
-    consumed = 0
-    for stop, act in zip(stops, ("look", "remove"), strict=True):
-        for _ in islice(sharing, stop - consumed):
+    sharing, left = world.sharing(coming, run="now"), iter(steps)
+
+    def share_a_little(_count: int = 0, _size: int = 0) -> None:
+        for _ in islice(sharing, next(left, 0)):
             pass
-        consumed = stop
-        if act == "look":
-            planned = world.clearing().plan(MONTH)
-        else:
-            world.clearing().clear(planned, MONTH)
+
+    share_a_little()
+    clearing = world.clearing(batch=1)
+    planned = clearing.plan(MONTH)
+    share_a_little()
+    clearing.clear(planned, MONTH, on_batch=share_a_little)
     for _ in sharing:
         pass
     assert world.is_whole(coming)
