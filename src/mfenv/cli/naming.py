@@ -113,7 +113,8 @@ def history_of(name: str) -> tuple[list[Alias], Alias | None]:
         found = aliases.history(ref) if aliases else []
         if not found and not own:
             # Whoever said it was stopped before the note, or nobody did.
-            found = [_known(wiring).alias(ref, where="ALIAS")]
+            known = KnownEnvironments(wiring.locks, aliases=lambda: wiring.aliases(tell=_tell), index=wiring.index)
+            found = [known.alias(ref, where="ALIAS")]
         return found, own
     finally:
         wiring.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from metaflow import Flow, Step, namespace
 from metaflow.client.core import Task, get_namespace
@@ -15,7 +16,7 @@ from mfenv.domain.digest import LockId, RequestKey, is_id
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef
-from mfenv.errors import InvalidSpec
+from mfenv.errors import InvalidSpec, StoreError
 from mfenv.store.aliases import AliasStore
 from mfenv.store.locks import LockStore
 from mfenv.store.project_index import ProjectIndex
@@ -101,14 +102,19 @@ class KnownEnvironments:
         if alias is None and self._import_legacy and (alias := self._import_legacy(ref)):
             return alias
         if alias is None:
-            names = [*aliases.all(), *(self._index.aliases() if self._index else ())] if aliases else []
-            close = difflib.get_close_matches(_short(ref), sorted({_short(one.ref) for one in names}), n=_MOST)
+            close = difflib.get_close_matches(_short(ref), sorted(set(map(_short, self._names(aliases)))), n=_MOST)
             hint = "Check the spelling, and that it was stored in the datastore that this flow uses"
             raise InvalidSpec(
                 f"{where}: no environment is known by the name `{ref}`",
                 hint=f"Names like it are {', '.join(f'`{name}`' for name in close)}" if close else hint,
             )
         return alias
+
+    def _names(self, aliases: AliasStore | None) -> Iterator[ByName]:
+        yield from (alias.ref for alias in (self._index.aliases() if self._index else ()))
+        # Who may not list a store has no hint.
+        with contextlib.suppress(StoreError):
+            yield from aliases.names() if aliases else ()
 
     def _named(self, ref: ByName, platform: Platform, where: str) -> LockId:
         alias = self.alias(ref, where=where)

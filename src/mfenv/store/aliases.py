@@ -135,6 +135,10 @@ class AliasStore:
     def _notes(self, ref: ByName) -> list[str]:
         return [info.key for info in self._blobs.list(self._layout.history(ref))]
 
+    def names(self) -> list[ByName]:
+        """Return all names, whatever they stand for, in no order; they are not read."""
+        return [ref for info in self._blobs.list(self._layout.aliases) if (ref := self._ref_of(info.key))]
+
     def all(self, prefix: str = "") -> Iterator[Alias]:
         """Yield all names that begin with `prefix`; those that cannot be read are left out."""
         keys = [info.key for info in self._blobs.list(self._layout.aliases)]
@@ -146,9 +150,8 @@ class AliasStore:
 
     def all_or_error(self) -> list[Alias]:
         """Return all names, each restored if need be. Raises `LockError` for one that cannot be read."""
-        refs = [ref for info in self._blobs.list(self._layout.aliases) if (ref := self._ref_of(info.key))]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return [alias for alias in pool.map(self.get, refs) if alias]
+            return [alias for alias in pool.map(self.get, self.names()) if alias]
 
     def _ref_of(self, key: str) -> ByName | None:
         """Return the name that is kept under a key; None for what nobody can name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform, baseline
 from mfenv.domain.provenance import Provenance
 from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef, parse_reference
-from mfenv.errors import InvalidSpec
+from mfenv.errors import InvalidSpec, StoreError
 from mfenv.metaflow.known import KnownEnvironments, _ids_in
 from mfenv.store.aliases import AliasStore
 from mfenv.store.backends.memory import MemoryBlobStore
+from mfenv.store.base import BlobInfo
 from mfenv.store.locks import LockStore
 from mfenv.store.project_index import ProjectIndex
 from mfenv.testing.fakes import FakePackage, fake_lock
@@ -122,6 +124,24 @@ def test_an_unknown_name_comes_with_those_like_it(known: KnownEnvironments, alia
     with pytest.raises(InvalidSpec) as caught:
         known.find(ByName(name="team/trainng"), LINUX, where="here")
     assert caught.value.hint == "Names like it are `team/training`, `team/trainer:v1`"
+
+
+def test_an_unknown_name_is_said_to_who_may_not_list_names(known: KnownEnvironments, aliases: AliasStore) -> None:
+    class Unlisted(MemoryBlobStore):
+        def list(self, prefix: str) -> Iterator[BlobInfo]:
+            raise StoreError(f"`{prefix}` cannot be listed: access is denied")
+
+    refused = KnownEnvironments(LockStore(MemoryBlobStore()), aliases=lambda: AliasStore(Unlisted()))
+    with pytest.raises(InvalidSpec) as caught:
+        refused.find(ByName(name="team/env"), LINUX, where="here")
+    assert caught.value.message == "here: no environment is known by the name `team/env:latest`"
+
+
+def test_names_of_this_project_alone_are_among_those_like_it(known: KnownEnvironments, tmp_path: Path) -> None:
+    ProjectIndex(tmp_path / "conda_v2.cnd").set_alias(alias_of("team/training", LOCK))
+    with pytest.raises(InvalidSpec) as caught:
+        known.find(ByName(name="team/trainng"), LINUX, where="here")
+    assert caught.value.hint == "Names like it are `team/training`"
 
 
 def test_of_locks_that_were_resolved_together_the_one_for_the_platform_is_found(
