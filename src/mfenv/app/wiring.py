@@ -15,6 +15,7 @@ from mfenv.app.lock import Locker
 from mfenv.app.settings import Settings
 from mfenv.app.share import Sharer
 from mfenv.app.supply import Supplier
+from mfenv.app.toolchain import ToolchainPublisher
 from mfenv.build.convert import converted
 from mfenv.build.wheels import WheelBuilder
 from mfenv.domain.artifact import Artifact, LockedArtifact
@@ -128,17 +129,20 @@ class Wiring:
         return SystemProcessRunner()
 
     @cached_property
-    def resolver(self) -> Resolver:
-        """The resolver of everything: conda alone, conda and PyPI together, and either upon what is there."""
-        conda = RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self._secret_urls)
-        pypi = UvResolver(
+    def _pypi_resolver(self) -> UvResolver:
+        return UvResolver(
             self.runner,
             cache=self.folders.uv_cache,
             secret_urls=self._secret_urls,
             find_links=self.settings.find_links,
             surroundings=self.settings.uv,
         )
-        host, distributions = Platform.host(), self.distributions
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """The resolver of everything: conda alone, conda and PyPI together, and either upon what is there."""
+        conda = RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self._secret_urls)
+        host, distributions, pypi = Platform.host(), self.distributions, self._pypi_resolver
         return ExtendingResolver(
             inner=HybridResolver(conda=conda, pypi=pypi, distributions=distributions, host=host),
             conda=conda,
@@ -270,6 +274,20 @@ class Wiring:
             fetch=self.installer.fetch,
             supplier=self.supplier,
             now=lambda: datetime.now(timezone.utc),
+        )
+
+    @cached_property
+    def toolchains(self) -> ToolchainPublisher:
+        """What puts into the shared store what a machine needs that has nothing."""
+        return ToolchainPublisher(
+            pypi=self._pypi_resolver,
+            fetch=self.installer.fetch,
+            archives=self.folders.archives,
+            shared=self.shared,
+            layout=self.layout,
+            target=self.settings.target,
+            indexes=self.settings.indexes,
+            default_index=self.settings.default_index,
         )
 
     def locker(self, user: str, tell: Callable[[str], None] = lambda _line: None) -> Locker:
