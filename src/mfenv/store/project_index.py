@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,8 +38,11 @@ from mfenv.store.layout import stamp
 
 SCHEMA = "mfenv/project/1"
 _FAMILY = b"mfenv/project/"
-_NEAR = 8192
+_NEAR = 4096
 """Bytes that are read in one go rather than bisected further."""
+
+_PROBE = 1024
+"""Bytes that a step of the bisection reads; a line of more is read in more."""
 
 Line = tuple[str, str, Mapping[str, Any]]
 """What a line is about, when it was written, and what it says."""
@@ -308,11 +312,8 @@ def _bisect(file: IO[bytes], start: int, prefix: bytes) -> Iterator[bytes]:
     low, high = start, file.seek(0, 2)
     while high - low > _NEAR:
         middle = (low + high) // 2
-        # The line that begins at the middle or is the next to begin.
-        file.seek(middle - 1)
-        file.readline()
-        at = file.tell()
-        if at >= high or file.readline() >= prefix:
+        at, line = _line_from(file, middle)
+        if at >= high or line >= prefix:
             high = middle
         else:
             low = at
@@ -322,6 +323,18 @@ def _bisect(file: IO[bytes], start: int, prefix: bytes) -> Iterator[bytes]:
             yield line
         elif line > prefix:
             return
+
+
+def _line_from(file: IO[bytes], place: int) -> tuple[int, bytes]:
+    """Return the first line that begins at `place` or behind it, and where that is."""
+    # One call of the system where a buffered file would fill its buffer twice.
+    size, content = _PROBE, os.pread(file.fileno(), _PROBE, place - 1)
+    while content.count(b"\n") < 2 and len(content) == size:
+        size *= 4
+        content = os.pread(file.fileno(), size, place - 1)
+    _, _, rest = content.partition(b"\n")
+    line, _, _ = rest.partition(b"\n")
+    return place - 1 + len(content) - len(rest), line
 
 
 def _parsed(lines: Iterable[bytes]) -> Iterator[Line]:
