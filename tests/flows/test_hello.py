@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mfenv.hydrate.prefix import MARKER
 from mfenv.testing.channel import ChannelServer, LocalChannel
 
 if TYPE_CHECKING:
@@ -28,8 +29,14 @@ def hello(cold_flows: Flows) -> Flows:
     return cold_flows.using(HELLO_PANDAS_A=older, HELLO_PANDAS_B=newer)
 
 
-def _paths(root: Path) -> dict[str, int]:
-    return {str(p.relative_to(root)): p.lstat().st_mtime_ns for p in root.rglob("*") if "/code/" not in str(p)}
+def _paths(root: Path) -> dict[str, int | bytes]:
+    """What is there, and when it was written; of what tells by its time when it was used, what is in it."""
+
+    def state(path: Path) -> int | bytes:
+        is_marked = path.name == MARKER or path.suffix == ".cnd"
+        return path.read_bytes() if is_marked else path.lstat().st_mtime_ns
+
+    return {str(path.relative_to(root)): state(path) for path in root.rglob("*") if "/code/" not in str(path)}
 
 
 def test_second_run_starts_no_solver_asks_no_server_and_brings_nothing(

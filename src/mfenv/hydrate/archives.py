@@ -7,6 +7,7 @@ knows nothing of py-rattler itself: the download is passed in.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -71,6 +72,9 @@ async def _bring(wanted: WantedFile, sha256: str | None, archives: Path, downloa
         return await _bring_unknown(wanted, archives, download)
     path = archives / sha256 / wanted.name
     if await _is_whole(path, sha256):
+        with contextlib.suppress(OSError):
+            # When it was last used: nobody clears it away now.
+            os.utime(path)
         return FetchedFile(name=wanted.name, sha256=sha256, size=path.stat().st_size, how="cached")
     async with held_async(archives / sha256 / ".lock", timeout=LOCK_TIMEOUT):
         if await _is_whole(path, sha256):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from mfenv.domain.digest import LockId, is_id
 from mfenv.errors import HydrationFailed
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.prefix import MARKER
-from mfenv.io.filelock import held
-from mfenv.io.files import remove_tree
+from mfenv.io.filelock import unused
+from mfenv.io.files import remove_aside, set_aside, sha256_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,10 @@ class Unused:
     path: Path
     size: int
     """Bytes that its removal frees: of a file with several names, those count that have no other."""
-    lock: Path | None = None
-    """Who removes it holds this OS lock."""
+    locks: tuple[Path, ...] = ()
+    """Who uses it, or makes it, holds one of these OS locks."""
+    own_locks: tuple[Path, ...] = ()
+    """Those of `locks` that are for it alone, and go with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,25 +54,25 @@ class LocalClearing:
         """Remove what was planned, unless it was used meanwhile; return how many things and bytes that was."""
         count, size = 0, 0
         for one in planned:
-            if self._remove(one, cutoff):
-                count, size = count + 1, size + one.size
+            with contextlib.suppress(OSError, HydrationFailed):
+                if doomed := self._set_aside(one, cutoff):
+                    # Not under the locks: nobody is to wait for this.
+                    remove_aside(doomed)
+                    count, size = count + 1, size + one.size
         return count, size
 
-    def _remove(self, one: Unused, cutoff: datetime) -> bool:
-        try:
-            if one.lock is None:
-                remove_tree(one.path)
-                return True
-            # Whoever makes or mends it holds this; then it is in use.
-            with held(one.lock, timeout=0):
-                if one.kind == "environment" and (
-                    self.in_use(one.path) or _used(one.path / MARKER) >= _seconds(cutoff)
-                ):
-                    return False
-                remove_tree(one.path)
-                return True
-        except (OSError, HydrationFailed):
-            return False
+    def _set_aside(self, one: Unused, cutoff: datetime) -> Path | None:
+        """Take something out of the way, unless it is in use; return where it is now."""
+        with contextlib.ExitStack() as stack:
+            if not all(stack.enter_context(unused(lock)) for lock in one.locks):
+                return None
+            last_used = _used(one.path / MARKER) if one.kind == "environment" else _last_used(one.kind, one.path)
+            if last_used >= cutoff.timestamp() or (one.kind == "environment" and self.in_use(one.path)):
+                return None
+            doomed = set_aside(one.path)
+            for lock in one.own_locks:
+                lock.unlink(missing_ok=True)
+            return doomed
 
     def _prefixes(self, cutoff: datetime) -> Iterator[Unused]:
         for path in _entries(self.folders.root / "envs"):
@@ -77,54 +80,65 @@ class LocalClearing:
             # What has no marker of ours somebody else made, or is making.
             if not is_id(path.name) or not marker.is_file() or path.name in self.needed:
                 continue
-            if _used(marker) < _seconds(cutoff) and not self.in_use(path):
-                lock = self.folders.prefix_lock(LockId(path.name))
-                yield Unused(kind="environment", path=path, size=_freed(path), lock=lock)
+            if _used(marker) < cutoff.timestamp() and not self.in_use(path):
+                locks = self._locks_of(LockId(path.name))
+                yield Unused(kind="environment", path=path, size=_freed(path), locks=locks, own_locks=locks)
+
+    def _locks_of(self, lock_id: LockId) -> tuple[Path, ...]:
+        """Return the locks of who makes an environment, and of who uses it."""
+        return self.folders.prefix_lock(lock_id), self.folders.use_lock(lock_id)
 
     def _left_over(self, cutoff: datetime) -> Iterator[Unused]:
-        """What processes that were killed left behind."""
-        half_made = _entries(self.folders.root / "staging")
+        """Yield what processes that were killed left behind."""
+        half_made = [*_entries(self.folders.root / "staging"), *_entries(self.folders.archives / "unknown")]
         doomed = (path for path in _entries(self.folders.root / "envs") if path.name.endswith(".doomed"))
         for path in (*half_made, *doomed):
             name = path.name.lstrip(".").partition(".")[0]
-            if _used(path) < _seconds(cutoff):
-                lock = self.folders.prefix_lock(LockId(name)) if is_id(name) else None
-                yield Unused(kind="left over", path=path, size=_freed(path), lock=lock)
+            if _used(path) < cutoff.timestamp():
+                locks = (self.folders.prefix_lock(LockId(name)),) if is_id(name) else ()
+                yield Unused(kind="left over", path=path, size=_freed(path), locks=locks)
 
     def _files(self, cutoff: datetime) -> Iterator[Unused]:
-        for kind, folder in (
-            ("package file", self.folders.archives),
-            ("extracted package", self.folders.packages),
-            ("wheel", self.folders.wheels),
-            ("metadata", self.folders.metadata),
-            ("code", self.folders.code),
-            ("channel index", self.folders.repodata),
-        ):
+        for kind, path, own_locks in self._all_files():
+            if path.name.endswith(".lock") or path.name in self.needed_files:
+                continue
+            if _last_used(kind, path) >= cutoff.timestamp() or self._holds_needed(kind, path):
+                continue
+            size = _freed(path)
+            if kind != "extracted package" or size:
+                # An extracted package that environments share frees nothing.
+                locks = (self.folders.files_lock, *own_locks)
+                yield Unused(kind=kind, path=path, size=size, locks=locks, own_locks=own_locks)
+
+    def _all_files(self) -> Iterator[tuple[str, Path, tuple[Path, ...]]]:
+        """Yield what is cached: its kind, its path, and its own locks."""
+        for path in _entries(self.folders.archives):
+            if path.name != "unknown":
+                yield "package file", path, (path / ".lock",)
+        for kind, folder in (("wheel", self.folders.wheels), ("code", self.folders.code)):
             for path in _entries(folder):
-                if path.name.endswith(".lock") or path.name in self.needed_files or self._holds_needed(kind, path):
-                    continue
-                if _youngest(path) >= _seconds(cutoff):
-                    continue
-                size = _freed(path)
-                if kind == "extracted package" and not size:
-                    # Environments have the same files: nothing would be freed.
-                    continue
-                locks = {"package file": path / ".lock", "wheel": path.with_name(f"{path.name}.lock")}
-                yield Unused(kind=kind, path=path, size=size, lock=locks.get(kind))
+                yield kind, path, (path.with_name(f"{path.name}.lock"),)
+        for kind, folder in (("extracted package", self.folders.packages), ("metadata", self.folders.metadata)):
+            for path in _entries(folder):
+                yield kind, path, ()
+        for path in _entries(self.folders.repodata):
+            for file in _entries(path) if path.is_dir() else (path,):
+                yield "channel index", file, ()
 
     def _holds_needed(self, kind: str, path: Path) -> bool:
         """Tell whether a wheel that was built is in a lock: nobody else may have it."""
         if kind != "wheel" or not path.is_dir():
             return False
-        from mfenv.io.files import sha256_of
-
         return any(sha256_of(wheel) in self.needed_files for wheel in path.glob("*.whl"))
 
 
 def runs_from(folder: Path) -> bool:
-    """Tell whether a process runs from `folder`, or in it. Where there is no ``/proc``, every folder may be in use."""
+    """Tell whether a process runs from `folder`, or in it.
+
+    Only Linux tells, by ``/proc``. Elsewhere the locks of runs count, and that all was used within the age limit.
+    """
     if not Path("/proc/self/exe").exists():
-        return True
+        return False
     for process in Path("/proc").iterdir():
         for link in ("exe", "cwd"):
             # Of other users' processes nothing is told: they do not run from this user's cache.
@@ -141,10 +155,6 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _seconds(time: datetime) -> float:
-    return time.timestamp()
-
-
 def _used(path: Path) -> float:
     try:
         return path.lstat().st_mtime
@@ -152,11 +162,14 @@ def _used(path: Path) -> float:
         return float("inf")
 
 
-def _youngest(path: Path) -> float:
-    """Return when a file, or one of the files at the top of a folder, was last written."""
-    return max(
-        [_used(path), *(_used(child) for child in (_entries(path) if path.is_dir() else ()) if child.name != ".lock")]
-    )
+def _last_used(kind: str, path: Path) -> float:
+    """Return when a file, or one of the files at the top of a folder, was last written or marked as used."""
+    if kind == "channel index":
+        # A client keeps several files for a channel, and writes one of them more often than the others.
+        return max(map(_used, path.parent.glob(f"{glob.escape(path.name.partition('.')[0])}*")), default=_used(path))
+    children = [_used(child) for child in _entries(path) if child.name != ".lock"]
+    # Whoever takes the lock in the folder of a package file makes that folder young.
+    return max(children) if children and kind == "package file" else max([_used(path), *children])
 
 
 def _freed(path: Path) -> int:

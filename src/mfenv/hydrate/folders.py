@@ -41,6 +41,15 @@ class LocalFolders:
         """Return the file whose OS lock the builder of an environment holds."""
         return self.root / "locks" / f"env-{lock_id}.lock"
 
+    def use_lock(self, lock_id: LockId) -> Path:
+        """Return the file whose OS lock every run that uses an environment holds, together with others."""
+        return self.root / "locks" / f"use-{lock_id}.lock"
+
+    @property
+    def files_lock(self) -> Path:
+        """The file whose OS lock everybody holds, together with others, who makes an environment of cached files."""
+        return self.root / "locks" / "files.lock"
+
     def staging(self, lock_id: LockId) -> Path:
         """Return a new name for a prefix in the making."""
         return self.root / "staging" / f"{lock_id}.{secrets.token_hex(4)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -17,9 +18,9 @@ from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.link_scripts import run_post_link
 from mfenv.hydrate.ownership import check_ownership
 from mfenv.hydrate.plan import archive_path, plan
-from mfenv.hydrate.prefix import Prefix, mark_ready, usable_prefix
+from mfenv.hydrate.prefix import Prefix, mark_ready, mark_used, usable_prefix
 from mfenv.hydrate.pypi import PypiInstaller, site_packages_of
-from mfenv.io.filelock import held
+from mfenv.io.filelock import held, used
 from mfenv.io.files import remove_tree, sha256_of
 
 
@@ -91,6 +92,7 @@ class Hydrator:
         Raises `HydrationFailed`; then nothing is left that could be taken for an environment.
         """
         if prefix := self.ready(lock):
+            mark_used(prefix)
             return prefix
         if reason := unmet(lock, self._machine):
             raise HydrationFailed(
@@ -99,7 +101,11 @@ class Hydrator:
             )
         waiting = events.waiting if events else None
         path = self._folders.prefix_lock(lock.id)
-        with held(path, timeout=self._lock_timeout, waiting=waiting, given_up=self._given_up.is_set):
+        with (
+            held(path, timeout=self._lock_timeout, waiting=waiting, given_up=self._given_up.is_set),
+            # From when a file was found until it is linked, nobody clears it away.
+            used(self._folders.files_lock),
+        ):
             # Somebody else may have made it while this process waited.
             return self.ready(lock) or self._build(lock, events)
 
@@ -142,6 +148,9 @@ class Hydrator:
         path = archive_path(package.converted, self._folders.archives)
         try:
             if sha256_of(path) == package.converted.sha256:
+                with contextlib.suppress(OSError):
+                    # When it was last used.
+                    os.utime(path)
                 return True
             path.unlink()
         except FileNotFoundError:

@@ -80,11 +80,22 @@ def remove_tree(path: Path) -> None:
 
     First it gets another name, so that nobody sees half of it.
     """
+    if doomed := set_aside(path):
+        remove_aside(doomed)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Give what is to be removed another name, by one rename, and return that; None when it is not there."""
     doomed = path.with_name(f".{path.name}.{secrets.token_hex(4)}.doomed")
     try:
         path.rename(doomed)
     except FileNotFoundError:
-        return
+        return None
+    return doomed
+
+
+def remove_aside(doomed: Path) -> None:
+    """Remove what was set aside."""
     with contextlib.suppress(FileNotFoundError):
         if doomed.is_symlink() or not doomed.is_dir():
             doomed.unlink()

@@ -21,6 +21,8 @@ from metaflow.decorators import FlowDecorator, StepDecorator, flow_decorators
 from metaflow.packaging_sys import ContentType
 from metaflow.user_configs.config_parameters import dump_config_values
 
+from mfenv.io.filelock import used
+
 _CODE = ContentType.CODE_CONTENT.value | ContentType.MODULE_CONTENT.value
 _CODE_FOLDER, _OTHER_FOLDER = ".mf_code", ".mf_meta"
 
@@ -30,6 +32,7 @@ class CodeRoot:
 
     def __init__(self, package: Any, flow: Any, environment: Any, kept: Path) -> None:
         """Lay out the code of `package`; links are kept below `kept` for the next run."""
+        self._in_use = contextlib.ExitStack()
         self._folder = tempfile.TemporaryDirectory(prefix="mfenv-code-")
         self.path = Path(self._folder.name)
         content = getattr(package, "_mfcontent", None)
@@ -37,13 +40,15 @@ class CodeRoot:
             # The slow way, which knows everything that anybody adds: waits for the whole package.
             package.extract_into(str(self.path), _CODE | ContentType.OTHER_CONTENT.value)
         else:
-            _link_children(_kept_links(content.content_names(_CODE), kept), self.path / _CODE_FOLDER)
+            links = _kept_links(content.content_names(_CODE), kept, self._in_use)
+            _link_children(links, self.path / _CODE_FOLDER)
             _write_other(self.path, content, flow, environment)
         self.variables = _variables(package, str(self.path))
 
     def remove(self) -> None:
         """Remove the run's own folder."""
         self._folder.cleanup()
+        self._in_use.close()
 
 
 def _variables(package: Any, path: str) -> Mapping[str, str]:
@@ -70,12 +75,19 @@ def _link_children(source: Path, folder: Path) -> None:
         (folder / child.name).symlink_to(child)
 
 
-def _kept_links(names: Iterable[tuple[str, str]], kept: Path) -> Path:
-    """Return a folder of links to the given files, made if it is not there yet."""
+def _kept_links(names: Iterable[tuple[str, str]], kept: Path, in_use: contextlib.ExitStack) -> Path:
+    """Return a folder of links to the given files, made if it is not there yet.
+
+    Nobody clears it away until `in_use` is closed.
+    """
     # Past the links of a run that this one is nested in: those go away with it.
     pairs = sorted((os.path.relpath(name, _CODE_FOLDER), _past_links(path)) for path, name in names)
     digest = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:40]
     folder = kept / digest
+    in_use.enter_context(used(kept / f"{digest}.lock"))
+    with contextlib.suppress(OSError):
+        # When it was last used.
+        os.utime(folder)
     if not folder.is_dir():
         kept.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=f".{digest}.", dir=kept))

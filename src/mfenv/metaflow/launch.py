@@ -50,6 +50,7 @@ from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, Resolu
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
 from mfenv.hydrate.prefix import mark_used
+from mfenv.io.filelock import used
 from mfenv.io.files import write_atomically
 from mfenv.metaflow.boundary import EnvironmentException
 from mfenv.metaflow.code_root import CodeRoot
@@ -103,6 +104,7 @@ class Launch:
         self._hydration: BackgroundHydration | None = None
         self._sharing: BackgroundSharing | None = None
         self._code: CodeRoot | None = None
+        self._in_use = contextlib.ExitStack()
 
     # ---------------------------------------------------------------- locking
 
@@ -263,6 +265,9 @@ class Launch:
         # Damaged, it would travel with the code.
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
+        with contextlib.suppress(OSError):
+            # When it was last used: nobody clears it away before it is in the code package.
+            os.utime(path)
         return path
 
     def files_for_package(self) -> list[tuple[str, str, ContentType]]:
@@ -288,10 +293,13 @@ class Launch:
     def _begin(self, package: Any, run_id: str) -> None:
         self.lock()
         assert self._wiring is not None
+        needed = self._in_order_of_need()
+        for lock_id in needed:
+            self._use(lock_id)
         self._sharing = BackgroundSharing(self._wiring.sharer, flow=self._flow.name, run_id=run_id)
         self._hydration = BackgroundHydration(
             self._wiring.hydrator,
-            [self._locks[id_] for id_ in self._in_order_of_need()],
+            [self._locks[lock_id] for lock_id in needed],
             _Lines(self._echo),
             on_ready=self._sharing.add,
         )
@@ -302,6 +310,11 @@ class Launch:
         self._hydration.start()
         if any(not isinstance(assignment, Disabled) for assignment in self._assignments.values()):
             self._code = CodeRoot(package, self._flow, self._environment, self._wiring.folders.code)
+
+    def _use(self, lock_id: LockId) -> None:
+        """Keep others from clearing away an environment for as long as the run lasts."""
+        assert self._wiring is not None
+        self._in_use.enter_context(used(self._wiring.folders.use_lock(lock_id)))
 
     def _in_order_of_need(self) -> list[LockId]:
         """Return the locks in the order in which steps that use them come up, each once."""
@@ -362,6 +375,7 @@ class Launch:
             known |= self._parameters(task, flow_datastore)
         text = substitute(assignment.base.text, lambda name: known.get(name, os.environ.get(name)), where=where)
         lock = self._known().find(_reference(assignment.base, text, where), assignment.platform, where=where)
+        self._use(lock.id)
         self._hydration.add(lock)
         spec = EnvironmentSpec(python=None, conda=(), channels=(), base=lock)
         target = read_settings().target(assignment.platform)
@@ -393,6 +407,7 @@ class Launch:
         if self._code:
             self._code.remove()
             self._code = None
+        self._in_use.close()
 
     def _share_the_rest(self, sharing: BackgroundSharing, *, is_done: bool) -> None:
         if is_done and (count := sharing.under_way):

@@ -323,6 +323,16 @@ def test_what_is_needed_again_between_looking_and_removing_stays(world: World, c
         assert world.is_whole(lock_of(0, 1))
 
 
+def test_packages_that_are_touched_while_others_go_stay(world: World) -> None:
+    """Somebody is about to refer to them."""
+    world.share(lock_of(0, 1))
+    world.clock.now += 2 * MONTH
+    clearing = world.clearing(batch=1)
+    planned = clearing.plan(MONTH)
+    clearing.clear(planned, MONTH, on_batch=lambda *_: world.packages.touch(lock_of(0, 1).artifacts))
+    assert len(list(world.store.list(LAYOUT.packages))) == 2
+
+
 @pytest.mark.parametrize("deletes", range(9))
 def test_whoever_is_stopped_in_the_middle_leaves_no_lock_without_its_packages(world: World, deletes: int) -> None:
     world.share(lock_of(0, 1))
