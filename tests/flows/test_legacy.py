@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
 import tarfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mfenv.domain.platform import Platform
+from mfenv.io.files import sha256_of
+from mfenv.testing.legacy import FULL, REQUEST, LegacyRoot
 from mfenv.testing.wheels import MadeWheel
 
 if TYPE_CHECKING:
     from tests.conftest import Flows, Ran
 
-REQUEST, FULL = "ab" * 20, "cd" * 20
+ARCH = Platform.host().value
+BUILT = "https://_fake/github.com/team/made/1234/made-1.0-py3-none-any.whl"
 USES = """
 class Uses(FlowSpec):
     @named_env(name="team/old:v1")
@@ -42,54 +45,6 @@ def document(ran: Ran) -> Any:
     return json.loads(ran.succeeded().stdout[ran.stdout.index("{") :])
 
 
-@dataclass
-class LegacyRoot:
-    """A store in the form that the existing product gives it."""
-
-    folder: Path
-    packages: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, path: Path, kind: str, url: str, *, cached: bool = True, digest: str | None = None) -> str:
-        suffix = next(one for one in (".conda", ".tar.bz2", ".whl") if path.name.endswith(one))
-        content = path.read_bytes()
-        algorithm = hashlib.md5 if kind == "conda" else hashlib.sha256
-        found = algorithm(content).hexdigest()
-        host_and_path = url.partition("://")[2].lstrip("/")
-        key = f"packages/{kind}/{host_and_path}/{found}/{path.name}"
-        row: dict[str, Any] = {
-            "_type": kind,
-            "filename": path.name.removesuffix(suffix),
-            "url": url,
-            "url_format": suffix,
-            "hashes": {suffix: digest or found},
-        }
-        if cached:
-            row["cache_info"] = {suffix: {"_type": kind, "url": key}}
-            (self.folder / key).parent.mkdir(parents=True)
-            (self.folder / key).write_bytes(content)
-        self.packages.append(row)
-        return key
-
-    def write(self, arch: str, *names: str) -> None:
-        env = {
-            "deps": ["conda::python==3.11"],
-            "sources": [],
-            "extras": [],
-            "packages": self.packages,
-            "resolved_on": "2024-01-02T03:04:05.678",
-            "resolved_by": "grace",
-            "resolved_archs": [arch],
-            "env_type": "mixed",
-        }
-        place = self.folder / "envs" / arch / REQUEST / FULL / "env"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps(env))
-        for name in names:
-            alias = self.folder / "envs" / "aliases" / "generic" / name
-            alias.parent.mkdir(parents=True, exist_ok=True)
-            alias.write_text(json.dumps([REQUEST, FULL]))
-
-
 @pytest.fixture
 def legacy(flows: Flows, tmp_path: Path) -> LegacyRoot:
     """An environment with packages of the local channel, of which the one half is cached, and a wheel that was built."""
@@ -101,10 +56,9 @@ def legacy(flows: Flows, tmp_path: Path) -> LegacyRoot:
     )
     for number, row in enumerate(lock["packages"]):
         url = row["file"]["url"]
-        root.add(Path(url.removeprefix("file://")), "conda", url, cached=number % 2 == 0)
-    wheel = MadeWheel(name="made").write(tmp_path)
-    root.add(wheel, "pypi", "https://github.com/_fake/team/made/1234/made-1.0-py3-none-any.whl")
-    root.write("linux-64", "team/old/v1", "team/old/latest")
+        root.add(Path(url.removeprefix("file://")), url, is_stored=number % 2 == 0)
+    root.add(MadeWheel(name="made").write(tmp_path), BUILT)
+    root.write(ARCH, "team/old/v1", "team/old/latest")
     return root
 
 
@@ -113,7 +67,7 @@ def test_what_is_taken_over_runs_and_is_shared_under_its_name(flows: Flows, lega
     [row] = document(call(flows, "import", "--legacy", "team/old:v1", "--root", str(legacy.folder), "--json"))[
         "imported"
     ]
-    lock = row["environments"]["linux-64"]
+    lock = row["environments"][ARCH]
     ran = flows.run(USES).succeeded()
     assert ran.fact("start")["prefix"].endswith(lock)
     assert ran.fact("start")["six"] == "1.16.0"
@@ -122,7 +76,7 @@ def test_what_is_taken_over_runs_and_is_shared_under_its_name(flows: Flows, lega
     elsewhere = flows.using(local_path=tmp_path / "elsewhere").run(USES).succeeded()
     assert elsewhere.fact("start")["prefix"].endswith(lock)
     told = document(call(flows, "history", "team/old:v1", "--json"))["aliases"]
-    assert [one["environments"] for one in told] == [{"linux-64": lock}]
+    assert [one["environments"] for one in told] == [{ARCH: lock}]
     notes = flows.folder / ".metaflow/conda_env/mfenv/v1/provenance" / lock
     (note,) = [json.loads(path.read_bytes()) for path in notes.iterdir()]
     assert (note["user"], note["time"], note["resolver"]) == (
@@ -155,7 +109,7 @@ def test_nothing_in_the_old_store_is_changed(flows: Flows, legacy: LegacyRoot) -
 def test_ids_of_the_existing_product_name_environments_too(flows: Flows, legacy: LegacyRoot) -> None:
     arguments = ("import", "--legacy", f"{REQUEST}:{FULL}", "--root", str(legacy.folder), "--json")
     [row] = document(call(flows, *arguments))["imported"]
-    assert list(row["environments"]) == ["linux-64"]
+    assert list(row["environments"]) == [ARCH]
 
 
 @pytest.mark.parametrize("change", ["flipped", "gone", "another"])
@@ -175,14 +129,19 @@ def test_a_stored_file_that_is_not_what_was_noted_comes_from_its_origin_or_is_re
             path.write_bytes(path.read_bytes()[:-1] + b"x" if change == "flipped" else stored[-1].read_bytes())
 
     damage(stored[0])
-    call(flows, "import", "--legacy", "team/old", "--root", str(legacy.folder)).succeeded()
+    told = call(flows, "import", "--legacy", "team/old", "--root", str(legacy.folder)).succeeded()
+    assert f"`{stored[0].as_uri()}`" in told.stderr
+    assert "The package was had in another way." in told.stderr
     damage(wheel)
     ran = call(
         flows.using(local_path=tmp_path / "other"), "import", "--legacy", "team/old", "--root", str(legacy.folder)
     )
     assert (ran.code, "Traceback" in ran.text) == (5, False)
-    assert "the package of `https://github.com/_fake/team/made/1234/made-1.0-py3-none-any.whl`" in ran.stderr
-    assert ("is nowhere" if change == "gone" else "is not what it should be: its sha256 is") in ran.stderr
+    assert "the package file `made-1.0-py3-none-any.whl` cannot be taken over: " in ran.stderr
+    words = f"nothing is at `{wheel.as_uri()}`"
+    if change != "gone":
+        words = f"`{wheel.as_uri()}` is not what it should be: its sha256 is {sha256_of(wheel)} where "
+    assert words in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -208,6 +167,7 @@ def test_where_the_old_store_is_has_to_be_said(flows: Flows) -> None:
     assert ran.code == 2
     assert "Set METAFLOW_CONDA_LEGACY_ROOT" in ran.stderr
     assert "Add --legacy" in call(flows, "import", "x").stderr
+    assert "there is no folder `/nowhere`" in call(flows, "import", "--legacy", "x", "--root", "/nowhere").stderr
     assert "is not a kind of store" in call(flows, "import", "--legacy", "x", "--root", "ftp://x/y").stderr
 
 
@@ -225,7 +185,39 @@ def test_an_environment_with_a_source_and_no_wheel_is_refused_by_its_name(
             "url_format": ".tar.gz",
         }
     )
-    legacy.write("linux-64")
+    legacy.write(ARCH)
     ran = call(flows, "import", "--legacy", "team/old", "--root", str(legacy.folder))
-    assert ran.code == 5
-    assert "`old-1.0.tar.gz` is no wheel" in ran.stderr
+    assert (ran.code, "Traceback" in ran.text) == (4, False)
+    assert "`old-1.0.tar.gz` is a source, and the store has no wheel that was built from it" in ran.stderr
+
+
+def test_ids_in_a_flow_are_taken_over_too(flows: Flows, legacy: LegacyRoot) -> None:
+    reading = flows.using(METAFLOW_CONDA_LEGACY_ROOT=str(legacy.folder))
+    flow = USES.replace("team/old:v1", f"{REQUEST}:{FULL}")
+    first = reading.run(flow).succeeded()
+    assert f"Taking over {REQUEST}:{FULL} from the store of the existing product ..." in first.text
+    again = reading.run(flow).succeeded()
+    assert "Taking over" not in again.text
+    assert again.fact("start")["prefix"] == first.fact("start")["prefix"]
+    assert "the environment `<hex>:<hex>` is not in the store" in flows.run(flow).refused()
+
+
+def test_a_step_that_only_a_projects_own_file_knows_is_taken_over(flows: Flows, legacy: LegacyRoot) -> None:
+    content = legacy.manifest(ARCH, mappings={"Old/12/train": [REQUEST, FULL]})
+    own = flows.folder / ".metaflow" / "conda_v2.cnd"
+    own.write_bytes(content)
+    (legacy.folder / "envs").rename(legacy.folder / "no-envs")
+    arguments = ("import", "--legacy", "step:Old/12/train", "--root", str(legacy.folder), "--json")
+    [row] = document(call(flows, *arguments))["imported"]
+    ran = flows.run(USES.replace("team/old:v1", row["environments"][ARCH])).succeeded()
+    assert ran.fact("start")["six"] == "1.16.0"
+    assert own.read_bytes() == content
+
+
+def test_what_one_lock_was_made_of_is_made_anew_when_the_lock_is_gone(flows: Flows, legacy: LegacyRoot) -> None:
+    reading = flows.using(
+        METAFLOW_CONDA_LEGACY_ROOT=str(legacy.folder), METAFLOW_CONDA_IGNORE_CACHING_DATASTORES="local"
+    )
+    reading.run(USES).succeeded()
+    shutil.rmtree(flows.folder / ".metaflow" / "conda_v2.locks")
+    assert "Taking over" in reading.run(USES).succeeded().text

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from metaflow._vendor import click
 from metaflow.metaflow_config import DEFAULT_DATASTORE
 
 from mfenv.cli.naming import give_name
@@ -26,7 +27,7 @@ def import_legacy(names: Sequence[str], archs: Sequence[str], root: str | None) 
     platforms = parse_platforms(archs)
     wiring = wire(read_settings(), DEFAULT_DATASTORE)
     try:
-        taking, rows = legacy_import(wiring, root), []
+        taking, rows = legacy_import(wiring, root, tell=lambda line: click.echo(line, err=True)), []
         for name in names:
             locks = taking.take(name, platforms)
             if locks is None:

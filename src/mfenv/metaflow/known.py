@@ -36,11 +36,11 @@ class KnownEnvironments:
         *,
         aliases: Callable[[], AliasStore | None] = lambda: None,
         index: ProjectIndex | None = None,
-        import_legacy: Callable[[ByName], Alias | None] | None = None,
+        import_legacy: Callable[[ByName | ByLock], Alias | None] | None = None,
     ) -> None:
         """Look in `locks`, for names in `aliases` and among those that only this project's `index` has.
 
-        `import_legacy` is asked for a name that is in neither.
+        `import_legacy` is asked for a name that is in neither, and for ids that are in no lock.
         """
         self._locks = locks
         self._aliases = aliases
@@ -55,12 +55,14 @@ class KnownEnvironments:
         """
         match ref:
             case ByLock():
-                lock_id = ref.lock
+                one = ref
             case ByName():
-                lock_id = self._named(ref, platform, where)
+                one = ByLock(lock=self._named(ref, platform, where))
             case ByPathspec():
-                lock_id = _environment_of_step(ref, where).lock
-        lock = self._get(lock_id, platform)
+                one = _environment_of_step(ref, where)
+        lock = self._get(one.lock, platform)
+        if lock is None and (taken := self._taken_over(one)):
+            lock = self._get(dict(taken.locks).get(platform, taken.locks[0][1]), platform)
         if lock is None:
             raise _not_there(ref, where)
         if lock.platform is not platform:
@@ -82,11 +84,17 @@ class KnownEnvironments:
             return dict(alias.locks), dict(alias.requests)
         one = ref if isinstance(ref, ByLock) else _environment_of_step(ref, where)
         lock = self._locks.get(one.lock)
+        if lock is None and (taken := self._taken_over(one)):
+            return dict(taken.locks), dict(taken.requests)
         if lock is None:
             raise _not_there(ref, where)
         siblings = {other: self._locks.sibling(one.lock, other) for other in Platform if other is not lock.platform}
         locks = {lock.platform: one.lock, **{other: sibling for other, sibling in siblings.items() if sibling}}
         return locks, {lock.platform: one.request} if one.request else {}
+
+    def _taken_over(self, ref: ByLock) -> Alias | None:
+        """Return what became of an environment of the existing product, such as that of a run made with it."""
+        return self._import_legacy(ref) if self._import_legacy else None
 
     def alias(self, ref: ByName, *, where: str) -> Alias:
         """Return what a name stands for: in this project alone, else in the shared store. Raises `InvalidSpec`."""
