@@ -36,8 +36,8 @@ class StoreClearing:
     locks: LockStore
     aliases: Callable[[], Iterable[Alias]]
     """All names. Raises `LockError` for one that can neither be read nor restored: it may be what keeps a lock."""
-    defaults: Callable[[], Iterable[LockId]]
-    """The locks that this project uses."""
+    project: Callable[[], Mapping[LockId, str]]
+    """The locks that this project needs, each with the reason why."""
     knows_run: Callable[[str, str], bool]
     """Tells whether a run of a flow is still known; True when that cannot be told."""
     now: Callable[[], datetime]
@@ -191,7 +191,7 @@ class StoreClearing:
 
     def _roots(self, infos: Mapping[str, BlobInfo], cutoff: datetime) -> dict[LockId, str]:
         roots = dict.fromkeys(self._locks_of_runs(infos, cutoff), "run")
-        roots |= dict.fromkeys(self.defaults(), "default")
+        roots |= self.project()
         return roots | dict.fromkeys(self._named(infos), "name")
 
     def _named(self, infos: Mapping[str, BlobInfo]) -> frozenset[LockId]:

@@ -187,6 +187,7 @@ def gc(
             runs_newer_than=runs_newer_than,
             delete=delete,
             with_damaged=damaged,
+            on_batch=render.cleared,
         )
     render.clearing(found, as_json=as_json)
 

@@ -137,6 +137,8 @@ def clearing(found: Mapping[str, Any], *, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     for part in ("store", "local"):
+        if part in found and found[part] is None:
+            click.echo("No store is shared here: there is none to look at.", err=True)
         if (row := found.get(part)) is None:
             continue
         click.echo(f"{row['location']}: {size(row['size'])} that nobody needs")
@@ -145,13 +147,21 @@ def clearing(found: Mapping[str, Any], *, as_json: bool) -> None:
         for one in row["biggest"]:
             click.echo(f"         {one['name']:<60} {size(one['size']):>10}")
         if kept := row.get("kept"):
-            click.echo("  kept: " + ", ".join(f"{count} ({reason})" for reason, count in sorted(kept.items())))
+            reasons = ", ".join(f"{count} ({reason})" for reason, count in sorted(kept.items()))
+            click.echo(f"  environments that stay: {reasons}")
+        if runs := row.get("runs_of"):
+            click.echo(f"  runs count that {runs} knows")
         for key in row.get("damaged", ()):
-            click.echo(f"  damaged: {key}; no package goes as long as it is there (--damaged removes it)", err=True)
+            click.echo(f"  {key} is damaged: no package goes as long as it is there (--damaged removes it)", err=True)
         if "removed" in row:
             click.echo(f"  removed: {row['removed']} things, {size(row['freed'])}")
     if not found["deleted"]:
         click.echo("Nothing was removed: add --delete to remove it.", err=True)
+
+
+def cleared(count: int, freed: int) -> None:
+    """Print how far a store has been cleared by now."""
+    click.echo(f"removed so far: {count} things, {size(freed)}", err=True)
 
 
 def size(count: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,8 +39,8 @@ class LocalClearing:
     """Looks for what was not used in the caches, and removes it."""
 
     folders: LocalFolders
-    needed: Collection[LockId]
-    """The environments that stay, used or not."""
+    needed: Mapping[LockId, str]
+    """The environments that stay, used or not, each with the reason why."""
     needed_files: Collection[str]
     """The sha256 of package files that stay."""
     in_use: Callable[[Path], bool]
@@ -74,15 +74,30 @@ class LocalClearing:
                 lock.unlink(missing_ok=True)
             return doomed
 
+    def kept(self, cutoff: datetime) -> Iterator[str]:
+        """Yield why each environment stays that does: as in `needed`, or ``running``, ``recent``, ``not ours``."""
+        return (reason for path in self._environments() if (reason := self._reason(path, cutoff)))
+
     def _prefixes(self, cutoff: datetime) -> Iterator[Unused]:
-        for path in _entries(self.folders.root / "envs"):
-            marker = path / MARKER
-            # What has no marker of ours somebody else made, or is making.
-            if not is_id(path.name) or not marker.is_file() or path.name in self.needed:
-                continue
-            if _used(marker) < cutoff.timestamp() and not self.in_use(path):
+        for path in self._environments():
+            if not self._reason(path, cutoff):
                 locks = self._locks_of(LockId(path.name))
                 yield Unused(kind="environment", path=path, size=_freed(path), locks=locks, own_locks=locks)
+
+    def _environments(self) -> Iterator[Path]:
+        return (path for path in _entries(self.folders.root / "envs") if not path.name.endswith(".doomed"))
+
+    def _reason(self, path: Path, cutoff: datetime) -> str:
+        """Return why an environment stays; nothing for one that may go."""
+        marker = path / MARKER
+        if not is_id(path.name) or not marker.is_file():
+            # Somebody else made it, or is making it.
+            return "not ours"
+        if reason := self.needed.get(LockId(path.name)):
+            return reason
+        if _used(marker) >= cutoff.timestamp():
+            return "recent"
+        return "running" if self.in_use(path) else ""
 
     def _locks_of(self, lock_id: LockId) -> tuple[Path, ...]:
         """Return the locks of who makes an environment, and of who uses it."""

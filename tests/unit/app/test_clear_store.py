@@ -100,7 +100,7 @@ class World:
             locks=self.locks if own else LockStore(MemoryBlobStore(), shared=lambda: self.store),
             batch=batch,
             aliases=self.aliases.all_or_error,
-            defaults=lambda: self.defaults,
+            project=lambda: dict.fromkeys(self.defaults, "default"),
             knows_run=lambda flow, run: (flow, run) in self.runs,
             now=self.clock,
         )
@@ -267,7 +267,7 @@ def test_what_went_is_told_batch_by_batch_and_before_an_error(world: World) -> N
     with pytest.raises(StoreError) as error:
         failing.clear(planned, MONTH, on_batch=lambda count, size: told.append((count, size)))
     assert [count for count, _ in told] == [2, 3]
-    key = sorted(one.key for one in planned.packages)[1]
+    key = planned.packages[1].key
     assert error.value.message == (
         f"`{key}` cannot be written: this store fails on purpose (3 objects of {told[-1][1]} bytes were removed before)"
     )

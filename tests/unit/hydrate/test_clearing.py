@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from mfenv.domain.digest import LockId
 from mfenv.hydrate.clearing import LocalClearing, runs_from
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.prefix import MARKER, Prefix, mark_ready, mark_used
-from mfenv.io.filelock import held
+from mfenv.io.filelock import held, used
 
 NOW = datetime.now(timezone.utc)
 CUTOFF = NOW - timedelta(days=30)
@@ -55,7 +58,7 @@ def environment(folders: LocalFolders, number: int, size: int = 100) -> Prefix:
 
 
 def clearing(folders: LocalFolders, **changes: object) -> LocalClearing:
-    parts = {"needed": frozenset(), "needed_files": frozenset(), "in_use": lambda _: False}
+    parts = {"needed": {}, "needed_files": frozenset(), "in_use": lambda _: False}
     return LocalClearing(folders=folders, **{**parts, **changes})  # type: ignore[arg-type]
 
 
@@ -72,12 +75,12 @@ def test_environments_go_when_nobody_used_them_for_long(folders: LocalFolders) -
     environment(folders, 1)
     mark_used(environment(folders, 2))
     environment(folders, 3)
-    found = shown(folders, needed={lock(3)})
+    found = shown(folders, needed={lock(3): "default"})
     assert list(found) == [f"envs/{lock(1)}"]
     kind, size = found[f"envs/{lock(1)}"]
     assert kind == "environment"
     assert 100 < size < 1000
-    planned = clearing(folders, needed={lock(3)}).plan(CUTOFF)
+    planned = clearing(folders, needed={lock(3): "default"}).plan(CUTOFF)
     assert clearing(folders).clear(planned, CUTOFF) == (1, size)
     assert sorted(path.name for path in (folders.root / "envs").iterdir()) == [lock(2), lock(3)]
 
@@ -128,6 +131,19 @@ def test_what_others_put_there_is_left_alone(folders: LocalFolders) -> None:
     assert shown(folders) == {}
 
 
+def test_why_environments_stay_is_told(folders: LocalFolders) -> None:
+    for number in (1, 2, 3, 4, 5):
+        environment(folders, number)
+    mark_used(environment(folders, 2))
+    write(folders.root / "envs" / "mine" / "bin" / "python", 10)
+    told = clearing(
+        folders,
+        needed={lock(3): "default", lock(4): "name"},
+        in_use=lambda path: path == folders.prefix(lock(5)),
+    ).kept(CUTOFF)
+    assert list(told) == ["recent", "default", "name", "running", "not ours"]
+
+
 def test_left_overs_of_killed_processes_go_when_they_are_old(folders: LocalFolders) -> None:
     write(folders.root / "staging" / f"{lock(1)}.abcd" / "x", 10)
     write(folders.root / "staging" / f"{lock(2)}.abcd" / "x", 10, old=False)
@@ -171,6 +187,63 @@ def test_wheels_that_were_built_stay_while_a_lock_names_them(folders: LocalFolde
     write(folders.wheels / "key2.lock", 0)
     digest = hashlib.sha256(kept.read_bytes()).hexdigest()
     assert shown(folders, needed_files={digest}) == {"wheels/key2": ("wheel", 20)}
+
+
+def test_what_a_living_run_uses_stays_however_long_it_runs(folders: LocalFolders) -> None:
+    environment(folders, 1)
+    write(folders.code / "c" / "x", 30)
+    planned = clearing(folders).plan(CUTOFF)
+    assert [one.kind for one in planned] == ["environment", "code"]
+    with used(folders.use_lock(lock(1))), used(folders.use_lock(lock(1))), used(folders.code / "c.lock"):
+        assert clearing(folders).clear(planned, CUTOFF) == (0, 0)
+    assert clearing(folders).clear(planned, CUTOFF)[0] == 2
+    # The files of its locks go with it.
+    assert [path for path in folders.root.rglob("*") if path.is_file()] == [folders.files_lock]
+
+
+def test_files_stay_while_somebody_makes_an_environment_of_them(folders: LocalFolders) -> None:
+    write(folders.archives / ("a" * 64) / "a.conda", 10)
+    write(folders.packages / "a-1-0" / "lib" / "file", 10)
+    age(folders.packages / "a-1-0")
+    planned = clearing(folders).plan(CUTOFF)
+    with used(folders.files_lock):
+        assert clearing(folders).clear(planned, CUTOFF) == (0, 0)
+    assert clearing(folders).clear(planned, CUTOFF) == (2, 20)
+
+
+def test_a_file_that_is_wanted_while_it_goes_is_brought_anew(folders: LocalFolders) -> None:
+    """Who waits for the lock in the file's folder finds that both have gone."""
+    file = write(folders.archives / ("a" * 64) / "a.conda", 10)
+    planned = clearing(folders).plan(CUTOFF)
+
+    def bring(told: threading.Event) -> bool:
+        with held(file.parent / ".lock", timeout=30, waiting=lambda _: told.set()):
+            file.write_bytes(b"new")
+            return True
+
+    told = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        with held(file.parent / ".lock", timeout=0):
+            waiting = pool.submit(bring, told)
+            assert told.wait(30)
+            shutil.rmtree(file.parent)
+        assert waiting.result(timeout=30)
+    assert file.read_bytes() == b"new"
+    assert clearing(folders).clear(planned, CUTOFF) == (0, 0)
+
+
+def test_files_of_channel_indexes_go_together(folders: LocalFolders) -> None:
+    write(folders.repodata / "aa.json", 10)
+    write(folders.repodata / "aa.info.json", 10, old=False)
+    write(folders.repodata / "bb.json", 10)
+    write(folders.repodata / "bb.info.json", 5)
+    write(folders.repodata / "shards-v1" / "cc.msgpack", 7)
+    write(folders.repodata / "shards-v1" / "dd.msgpack", 7, old=False)
+    assert shown(folders) == {
+        "repodata/bb.info.json": ("channel index", 5),
+        "repodata/bb.json": ("channel index", 10),
+        "repodata/shards-v1/cc.msgpack": ("channel index", 7),
+    }
 
 
 def test_metadata_and_code_go_with_age(folders: LocalFolders) -> None:

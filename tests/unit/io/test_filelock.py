@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mfenv.errors import EnvironmentsError, HydrationFailed
-from mfenv.io.filelock import held, held_async
+from mfenv.io.filelock import held, held_async, unused, used
 
 _HOLDER = """
 import sys, time
@@ -165,3 +165,64 @@ def test_a_file_system_without_locks_is_said(lock: Path, monkeypatch: pytest.Mon
         pass
     assert caught.value.message == f"the file system of `{lock}` has no locks: No locks available"
     assert caught.value.hint == "Set METAFLOW_CONDA_LOCAL_PATH to a folder on a local disk"
+
+
+def test_something_can_be_used_by_many_and_then_it_is_not_unused(lock: Path) -> None:
+    lock.parent.mkdir()
+    lock.write_text("what is written there")
+    with used(lock), used(lock), unused(lock) as alone:
+        assert not alone
+    with unused(lock) as alone:
+        assert alone
+    assert lock.read_text() == "what is written there"
+
+
+def test_who_uses_something_waits_for_who_removes_it(lock: Path) -> None:
+    order: list[str] = []
+
+    def use() -> None:
+        with used(lock):
+            order.append("used")
+
+    with unused(lock) as alone:
+        thread = threading.Thread(target=use)
+        thread.start()
+        order.append("removed")
+        lock.unlink()
+    thread.join(30)
+    assert (alone, order) == (True, ["removed", "used"])
+    # And with the lock that is there now.
+    assert lock.exists()
+
+
+def test_where_there_are_no_locks_things_are_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with used(tmp_path / "a.lock"):
+        pass
+    (tmp_path / "file").touch()
+    with used(tmp_path / "file" / "below" / "a.lock"):
+        pass
+
+
+def test_a_lock_whose_file_is_removed_by_its_holder_still_lets_in_one_at_a_time(lock: Path) -> None:
+    inside, most = 0, 0
+    counting = threading.Lock()
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(50):
+            with held(lock, timeout=60):
+                with counting:
+                    inside += 1
+                    most = max(most, inside)
+                with counting:
+                    inside -= 1
+                lock.unlink()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for _ in range(4)]:
+            done.result()
+    assert most == 1
