@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,10 +15,12 @@ from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.lock import Locker, lock_of
 from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.channel import Channel
-from mfenv.domain.locked import LockedPypiPackage
+from mfenv.domain.locked import LockedEnvironment, LockedPypiPackage
 from mfenv.domain.machine import Machine
 from mfenv.domain.matchspec import MatchSpec
+from mfenv.domain.others import Others
 from mfenv.domain.platform import Platform, baseline
+from mfenv.domain.provenance import Provenance
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPackage
@@ -28,12 +31,13 @@ from mfenv.hydrate.service import Hydrator
 from mfenv.io.filelock import held
 from mfenv.resolve.service import resolve_all
 from mfenv.store.backends.memory import MemoryBlobStore
+from mfenv.store.layout import Layout
 from mfenv.store.locks import LockStore
 from mfenv.store.project_index import ProjectIndex
 from mfenv.testing.fakes import FailingBlobStore, FakeInstaller, FakePackage, FakeResolver, fake_lock
 from mfenv.testing.pypi import FakePypiInstaller, build_nothing
 
-PYTHON, A, B = FakePackage("python"), FakePackage("a"), FakePackage("b")
+PYTHON, A, B = FakePackage("python", version="3.11.7"), FakePackage("a"), FakePackage("b")
 
 
 def request(*names: str) -> ResolutionRequest:
@@ -61,7 +65,7 @@ def locker_of(
     folder = installer._folders.root
     return Locker(
         locks=LockStore(store or MemoryBlobStore(), shared=lambda: shared),  # type: ignore[arg-type]
-        index=ProjectIndex(folder / f"{len(list(folder.parent.rglob('*.cnd')))}.cnd"),
+        index=ProjectIndex(folder / f"{uuid.uuid4().hex}.cnd"),
         resolver=resolver,
         measure=installer.measure,
         builds=lambda _request, _answer: build_nothing,
@@ -137,6 +141,138 @@ def test_a_lock_whose_built_wheel_is_gone_is_not_known(resolver: FakeResolver, i
     from_an_index.locks.keep(served)
     from_an_index.use({request("a"): served})
     assert replace(from_an_index, has=lambda _: False).known([request("a")]) == {request("a"): served}
+
+
+# -------------------------------------------------------------------- what others got
+
+
+def team(
+    resolver: FakeResolver, installer: FakeInstaller, *, others: str = ":any:"
+) -> tuple[Locker, Locker, MemoryBlobStore, list[str]]:
+    """A colleague's locker and one's own, which share a store; and what one is told."""
+    store, told = MemoryBlobStore(), list[str]()
+    theirs = replace(locker_of(resolver, installer, shared=store), user="ada")
+    mine = locker_of(FakeResolver(), installer, shared=store)
+    mine = replace(mine, others=Others.parse(others, where="here"), tell=told.append)
+    return theirs, mine, store, told
+
+
+def shared(locker: Locker, *asked: ResolutionRequest, together: bool = False) -> list[LockedEnvironment]:
+    """Resolve, and share the locks as `mfenv.app.share.Sharer` does."""
+    locks = [lock for lock in locker.resolve(asked, together=together).values() if isinstance(lock, LockedEnvironment)]
+    for lock in locks:
+        locker.locks.share(lock.id)
+        locker.locks.share_notes(lock.id)
+    return locks
+
+
+@pytest.mark.parametrize(
+    ("others", "is_found"), [(":none:", False), (":username:", False), (":any:", True), ("bo,ada", True), ("bo", False)]
+)
+def test_what_others_got_is_known_to_those_who_want_it(
+    resolver: FakeResolver, installer: FakeInstaller, others: str, is_found: bool
+) -> None:
+    theirs, mine, _, _ = team(resolver, installer, others=others)
+    (lock,) = shared(theirs, request("a"))
+    assert mine.known([request("a")]) == ({request("a"): lock} if is_found else {})
+    # From then on it is one's own.
+    assert replace(mine, others=Others()).known([request("a")]) == ({request("a"): lock} if is_found else {})
+
+
+def test_ones_own_from_another_machine_is_known_by_the_name_of_the_user(
+    resolver: FakeResolver, installer: FakeInstaller
+) -> None:
+    theirs, mine, _, _ = team(resolver, installer, others=":username:")
+    (lock,) = shared(replace(theirs, user="ana"), request("a"))
+    assert mine.known([request("a")]) == {request("a"): lock}
+
+
+def test_a_lock_of_others_that_does_not_fit_is_passed_over_and_it_is_said_why(
+    resolver: FakeResolver, installer: FakeInstaller
+) -> None:
+    theirs, mine, _, told = team(resolver, installer)
+    (fits,) = shared(theirs, request("a"))
+    # Somebody noted for this request what answers another.
+    wrong = fake_lock(PYTHON, B)
+    made = Provenance(
+        request=request("a").key,
+        target=request("a").target,
+        resolver="fake",
+        user="ada",
+        time=datetime(2026, 1, 3, tzinfo=timezone.utc),
+    )
+    theirs.locks.keep(wrong, made)
+    theirs.locks.share(wrong.id)
+    theirs.locks.share_notes(wrong.id)
+    assert mine.known([request("a")]) == {request("a"): fits}
+    assert told == [f"Environment {wrong.id} of ada does not fit: there is no `a`."]
+
+
+def test_a_damaged_lock_of_others_is_passed_over_and_said(resolver: FakeResolver, installer: FakeInstaller) -> None:
+    theirs, mine, store, told = team(resolver, installer)
+    (lock,) = shared(theirs, request("a"))
+    store.replace(Layout().lock(lock.id), b"{}")
+    assert mine.known([request("a")]) == {}
+    assert len(told) == 1
+    assert told[0].startswith(f"Environment {lock.id} of ada cannot be read: memory/mfenv/v1/locks/")
+
+
+def test_a_lock_for_another_platform_is_no_answer(resolver: FakeResolver, installer: FakeInstaller) -> None:
+    theirs, mine, _, told = team(resolver, installer)
+    asked = request("a")
+    other = fake_lock(PYTHON, A, platform=next(one for one in Platform if one is not Platform.host()))
+    theirs.locks.keep(
+        other,
+        Provenance(request=asked.key, target=asked.target, resolver="fake", user="ada", time=theirs.now()),
+    )
+    theirs.locks.share(other.id)
+    theirs.locks.share_notes(other.id)
+    assert (mine.known([asked]), told) == ({}, [])
+    mine.locks.keep(other)
+    mine.use({asked: other})
+    assert mine.known([asked]) == {}
+
+
+def test_what_somebody_chose_is_used_while_it_fits_and_else_it_is_said_why(
+    resolver: FakeResolver, installer: FakeInstaller
+) -> None:
+    _, mine, _, told = team(resolver, installer)
+    for lock, fits in ((fake_lock(PYTHON, A, B), True), (fake_lock(PYTHON, B), False)):
+        mine.locks.keep(lock)
+        mine.use({request("a"): lock}, is_chosen=True)
+        assert mine.known([request("a")]) == ({request("a"): lock} if fits else {})
+    other = fake_lock(PYTHON, B).id
+    assert told == [f"Environment {other} was chosen for this request and does not fit it any more: there is no `a`."]
+
+
+def on(platform: Platform, *names: str) -> ResolutionRequest:
+    return replace(request(*names), target=baseline(platform))
+
+
+LINUX, ARM = Platform.LINUX_64, Platform.LINUX_AARCH64
+
+
+def test_what_is_resolved_together_is_a_group_from_then_on_and_is_used_together(
+    resolver: FakeResolver, installer: FakeInstaller
+) -> None:
+    theirs, mine, _, _ = team(resolver, installer)
+    old = shared(theirs, on(LINUX, "a"), on(ARM, "a"), together=True)
+    assert theirs.are_together({on(LINUX, "a"): old[0], on(ARM, "a"): old[1]})
+    # Later, somebody got another one for one of the two.
+    newer = FakePackage("a", version="2.0")
+    alone = replace(theirs, resolver=FakeResolver([PYTHON.resolved, newer.resolved]))
+    (lock,) = shared(alone, on(LINUX, "a"))
+    assert not theirs.are_together({on(LINUX, "a"): lock, on(ARM, "a"): old[1]})
+    mine.locks.keep(old[0])
+    mine.use({on(LINUX, "a"): old[0]})
+    assert mine.known([on(LINUX, "a"), on(ARM, "a")]) == {on(LINUX, "a"): old[0], on(ARM, "a"): old[1]}
+
+
+def test_one_that_failed_leaves_no_group(resolver: FakeResolver, installer: FakeInstaller) -> None:
+    locker = locker_of(resolver, installer)
+    outcomes = locker.resolve([on(LINUX, "a"), on(ARM, "x")], together=True)
+    (lock,) = [one for one in outcomes.values() if isinstance(one, LockedEnvironment)]
+    assert locker.locks.groups(lock.id) == []
 
 
 def test_errors_are_values_so_that_all_of_them_are_heard(resolver: FakeResolver, installer: FakeInstaller) -> None:
