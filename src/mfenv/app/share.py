@@ -18,7 +18,7 @@ from mfenv.io.files import sha256_of
 from mfenv.store.base import BlobStore, OnTransfer
 from mfenv.store.layout import Layout
 from mfenv.store.locks import LockStore
-from mfenv.store.packages import Brought, PackageStore
+from mfenv.store.packages import FRESH, Brought, PackageStore
 from mfenv.store.project_index import ProjectIndex
 
 _AT_ONCE = 16
@@ -55,13 +55,15 @@ class Sharer:
     def share(self, lock_ids: Iterable[LockId], on_transfer: OnTransfer | None = None) -> Shared | None:
         """Have these environments, whose locks the project has, in the store; None where there is no store.
 
-        What is there is not sent again; of what this project knows to be there, nobody is asked. Raises `StoreError`,
+        What is there is not sent again; of what this project knows of late to be there, nobody is asked. What is found
+        there is made young: nobody clears it away for longer than this project takes it for known. Raises `StoreError`,
         and `HydrationFailed` when a file that the store lacks cannot be had here.
         """
         store = self.shared()
         if store is None:
             return None
-        unknown = [one for one in dict.fromkeys(lock_ids) if not self.index.is_shared(one, store.location)]
+        since = self.now() - FRESH
+        unknown = [one for one in dict.fromkeys(lock_ids) if not self.index.is_shared(one, store.location, since=since)]
         if not unknown:
             return Shared(location=store.location, kind=store.kind)
         return self._share(store, unknown, on_transfer)
@@ -70,10 +72,11 @@ class Sharer:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-share") as pool:
             there = dict(zip(lock_ids, pool.map(self.locks.is_shared, lock_ids), strict=True))
             new = [lock_id for lock_id in lock_ids if not there[lock_id]]
+            store.touch(self.layout.lock(lock_id) for lock_id in lock_ids if there[lock_id])
             sent = self._send([self._lock(lock_id) for lock_id in new], store, on_transfer) if new else []
             list(pool.map(self.locks.share, new))
             list(pool.map(self.locks.share_notes, lock_ids))
-        self.index.set_shared(lock_ids, store.location)
+        self.index.set_shared(lock_ids, store.location, self.now())
         return Shared(
             location=store.location,
             kind=store.kind,

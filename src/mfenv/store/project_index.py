@@ -44,6 +44,8 @@ _NEAR = 4096
 _PROBE = 1024
 """Bytes that a step of the bisection reads; a line of more is read in more."""
 
+_SHORT = timedelta(hours=1)
+
 Line = tuple[str, str, Mapping[str, Any]]
 """What a line is about, when it was written, and what it says."""
 
@@ -109,15 +111,24 @@ class ProjectIndex:
                 lines.append(_line_of(one))
         self._update(lines)
 
-    def is_shared(self, lock: LockId, location: str) -> bool:
-        """Tell whether the store at `location` is known to have a lock and all its packages."""
-        line = self._latest(_shared_key(lock, location))
-        return line is not None and line[2].get("store") == location
+    def is_shared(self, lock: LockId, location: str, *, since: datetime | None = None) -> bool:
+        """Tell whether the store at `location` is known to have a lock and all its packages.
 
-    def set_shared(self, locks: Iterable[LockId], location: str) -> None:
-        """Note that the store at `location` has these locks and all their packages."""
-        new = [lock for lock in locks if not self.is_shared(lock, location)]
-        self._update([(_shared_key(lock, location), _now(), {"store": location}) for lock in new])
+        With `since`, only what was noted then or later counts: in the meantime, somebody may have cleared it away.
+        """
+        line = self._latest(_shared_key(lock, location))
+        if line is None or line[2].get("store") != location:
+            return False
+        return since is None or line[1] >= stamp(since)
+
+    def set_shared(self, locks: Iterable[LockId], location: str, now: datetime | None = None) -> None:
+        """Note that the store at `location` has these locks and all their packages.
+
+        What was noted a short time ago, compared with `now` (default: this machine's time), is not noted again.
+        """
+        now = now or datetime.now(timezone.utc)
+        new = [lock for lock in locks if not self.is_shared(lock, location, since=now - _SHORT)]
+        self._update([(_shared_key(lock, location), stamp(now), {"store": location}) for lock in new])
 
     def forget_shared(self, locks: Iterable[LockId], location: str) -> None:
         """Note that the store at `location` has not all of these locks, as was found out."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mfenv.app.clear_store import LEAST_AGE
 from mfenv.app.share import Shared, Sharer
 from mfenv.app.sharing import BackgroundSharing
 from mfenv.app.supply import Supplier
@@ -29,7 +30,7 @@ from mfenv.store.backends.memory import MemoryBlobStore
 from mfenv.store.base import BlobStore
 from mfenv.store.layout import Layout
 from mfenv.store.locks import LockStore
-from mfenv.store.packages import PackageStore
+from mfenv.store.packages import FRESH, PackageStore
 from mfenv.store.project_index import ProjectIndex
 from mfenv.testing.fakes import FailingBlobStore, FakeInstaller, FakePackage, fake_lock
 from mfenv.testing.pypi import FakePypiInstaller
@@ -157,6 +158,11 @@ class Counting(MemoryBlobStore):
         self.asked += [f"upload {key}" for key in files]
         super().upload(files)
 
+    def touch(self, keys: Iterable[str]) -> None:
+        keys = list(keys)
+        self.asked += [f"touch {key}" for key in keys]
+        super().touch(keys)
+
     def find(self, keys: Iterable[str]) -> Mapping[str, object]:  # type: ignore[override]
         keys = list(keys)
         self.asked += [f"find {key}" for key in keys]
@@ -192,7 +198,7 @@ def test_packages_of_two_environments_are_sent_once(here: Machine1, store: Memor
     assert here.locks.is_shared(BC.id)
 
 
-def test_what_is_there_already_costs_three_requests_and_no_bytes_of_packages(tmp_path: Path, clock: Clock) -> None:
+def test_what_is_there_already_costs_four_requests_and_no_bytes_of_packages(tmp_path: Path, clock: Clock) -> None:
     store = Counting()
     for name in ("first", "second"):
         one = machine(tmp_path / name, store, clock)
@@ -200,12 +206,39 @@ def test_what_is_there_already_costs_three_requests_and_no_bytes_of_packages(tmp
         one.sharer.share([one.keep(AB)])
     assert [asked.split("/")[0] + " " + asked.split("/")[2] for asked in store.asked] == [
         "get mfenv locks",
+        "touch mfenv locks",
         "put mfenv provenance",
         "put mfenv requests",
     ]
     store.asked.clear()
     one.sharer.share([AB.id])
     assert store.asked == []
+
+
+def test_what_somebody_cleared_away_is_shared_again_by_who_knew_that_it_was_there(
+    here: Machine1, elsewhere: Machine1, store: MemoryBlobStore, clock: Clock
+) -> None:
+    """What is known of the store is not believed for longer than it is safe there."""
+    here.sharer.share([here.keep(AB)])
+    store.delete([info.key for info in list(store.list("mfenv/v1/"))])
+    clock.now += FRESH
+    here.sharer.share([AB.id])
+    assert list(store.list("mfenv/v1/")) == []
+    clock.now += timedelta(seconds=1)
+    here.sharer.share([AB.id])
+    assert elsewhere.hydrator.hydrate(AB).lock_id == AB.id
+
+
+def test_what_is_found_in_the_store_is_safe_there_for_longer_than_it_is_taken_for_known(
+    here: Machine1, elsewhere: Machine1, store: MemoryBlobStore, clock: Clock
+) -> None:
+    assert FRESH < LEAST_AGE
+    here.sharer.share([here.keep(AB)])
+    clock.now += timedelta(days=90)
+    elsewhere.keep(AB)
+    elsewhere.sharer.share([AB.id])
+    (lock,) = store.list("mfenv/v1/locks/")
+    assert lock.modified == clock.now
 
 
 def test_what_is_cached_here_is_not_fetched_to_be_sent(here: Machine1) -> None:

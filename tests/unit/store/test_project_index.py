@@ -109,6 +109,15 @@ def test_saying_the_same_again_writes_nothing(index: ProjectIndex, path: Path) -
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
 
 
+def test_what_a_store_had_long_ago_it_need_not_have_today(index: ProjectIndex) -> None:
+    index.set_shared([lock(1)], "s3://bucket", TIME)
+    assert index.is_shared(lock(1), "s3://bucket", since=TIME)
+    later = TIME + timedelta(days=1)
+    assert not index.is_shared(lock(1), "s3://bucket", since=later)
+    index.set_shared([lock(1)], "s3://bucket", later)
+    assert index.is_shared(lock(1), "s3://bucket", since=later)
+
+
 def test_what_one_store_has_another_need_not_have(index: ProjectIndex) -> None:
     index.set_shared([lock(1), lock(2)], "s3://one")
     index.forget_shared([lock(2)], "s3://one")
