@@ -13,6 +13,7 @@ import pytest
 from mfenv.domain.platform import Platform
 from mfenv.io.files import sha256_of
 from mfenv.testing.legacy import FULL, REQUEST, LegacyRoot
+from mfenv.testing.object_stores import s3_client, s3_server
 from mfenv.testing.wheels import MadeWheel
 
 if TYPE_CHECKING:
@@ -221,3 +222,57 @@ def test_what_one_lock_was_made_of_is_made_anew_when_the_lock_is_gone(flows: Flo
     reading.run(USES).succeeded()
     shutil.rmtree(flows.folder / ".metaflow" / "conda_v2.locks")
     assert "Taking over" in reading.run(USES).succeeded().text
+
+
+def test_a_store_of_theirs_on_s3_is_taken_over_into_ours_on_s3(
+    flows: Flows, legacy: LegacyRoot, tmp_path: Path
+) -> None:
+    with s3_server() as port:
+        client = s3_client(port)
+        client.create_bucket(Bucket="bucket")
+        for path in legacy.folder.rglob("*"):
+            if path.is_file():
+                key = f"metaflow/conda_env/{path.relative_to(legacy.folder).as_posix()}"
+                client.put_object(Bucket="bucket", Key=key, Body=path.read_bytes())
+        theirs = {row["Key"] for row in client.list_objects_v2(Bucket="bucket")["Contents"]}
+        on_s3 = flows.using(
+            local_path=tmp_path / "local",
+            METAFLOW_DEFAULT_DATASTORE="s3",
+            METAFLOW_DEFAULT_METADATA="local",
+            METAFLOW_DATASTORE_SYSROOT_S3="s3://bucket/metaflow",
+            METAFLOW_CONDA_LEGACY_ROOT="s3://bucket/metaflow/conda_env",
+            METAFLOW_S3_ENDPOINT_URL=f"http://127.0.0.1:{port}",
+            AWS_ACCESS_KEY_ID="any",
+            AWS_SECRET_ACCESS_KEY="any",
+            AWS_DEFAULT_REGION="us-east-1",
+        )
+        [row] = document(call(on_s3, "import", "--legacy", "team/old:v1", "--json"))["imported"]
+        # Both are below the same root, which is where both products look by themselves.
+        now = {row["Key"] for row in client.list_objects_v2(Bucket="bucket")["Contents"]}
+        assert theirs < now
+        assert "metaflow/conda_env/mfenv/v1/aliases/team/old/v1.json" in now
+        assert all(key.startswith("metaflow/conda_env/mfenv/v1/") for key in now - theirs)
+        for key in theirs:
+            client.delete_object(Bucket="bucket", Key=key)
+        ran = on_s3.using(local_path=tmp_path / "elsewhere", METAFLOW_CONDA_LEGACY_ROOT=None).run(USES).succeeded()
+        # Built upon, not run in: a task that keeps its artifacts on S3 needs boto3 besides.
+        assert ran.fact("start")["six"] == "1.16.0"
+        assert row["environments"][ARCH] in {key.split("/")[-1].removesuffix(".json") for key in now}
+
+
+def test_a_step_of_a_run_of_theirs_is_taken_over(flows: Flows, legacy: LegacyRoot) -> None:
+    """Its metadata holds their ids under the name that ours has, too."""
+    past = flows.run(
+        USES.replace('@named_env(name="team/old:v1")', "@conda(disabled=True)")
+        .replace("import made", "")
+        .replace('tell(six=metadata.version("six"))', "")
+    ).succeeded()
+    (folder,) = (flows.folder / ".metaflow" / "Uses" / past.run_id / "start").glob("*/_meta")
+    noted = json.loads(next(folder.glob("*attempt*.json")).read_text())
+    noted |= {"field_name": "conda_env_id", "type": "conda_env_id", "value": json.dumps([REQUEST, FULL, ARCH])}
+    (folder / "sysmeta_conda_env_id_1.json").write_text(json.dumps(noted))
+    reading = flows.using(METAFLOW_CONDA_LEGACY_ROOT=str(legacy.folder))
+    flow = USES.replace('name="team/old:v1"', f'pathspec="Uses/{past.run_id}/start"')
+    ran = reading.run(flow).succeeded()
+    assert ran.fact("start")["six"] == "1.16.0"
+    assert f"Taking over {REQUEST}:{FULL} from the store of the existing product ..." in ran.text

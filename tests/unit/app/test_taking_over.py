@@ -240,6 +240,18 @@ def test_a_package_that_is_stored_in_another_format_alone_is_taken_in_that_from_
     assert taking.asked == []
 
 
+def test_what_the_store_has_in_any_format_comes_before_its_origin(taking: Taking) -> None:
+    old, new = taking.file("a-1.0-0.tar.bz2"), taking.file("a-1.0-0.conda")
+    url = f"{CHANNEL}/linux-64/{old.name}"
+    gone = taking.root.add(old, url)
+    taking.root.add_converted(new)
+    taking.root.write("linux-64", "team/env/latest")
+    gone.unlink()
+    taking.served[url] = old.read_bytes()
+    assert [one.file_name for one in taking.one().artifacts] == [new.name]
+    assert taking.asked == []
+
+
 def test_what_was_stored_later_is_found_where_it_must_be(taking: Taking) -> None:
     a = taking.file("a-1.0-0.conda")
     taking.root.add(a, f"{CHANNEL}/linux-64/{a.name}", is_noted=False)
