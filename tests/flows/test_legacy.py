@@ -101,6 +101,26 @@ def test_a_flow_that_names_one_takes_it_over_once_and_follows_its_name(
     assert "no environment is known by the name `team/old:v1`" in refused.refused()
 
 
+def test_a_name_that_is_moved_there_is_followed_until_it_is_imported(flows: Flows, legacy: LegacyRoot) -> None:
+    reading = flows.using(METAFLOW_CONDA_LEGACY_ROOT=str(legacy.folder))
+    flow = USES.replace("team/old:v1", "team/old")
+    assert reading.run(flow).succeeded().fact("start")["six"] == "1.16.0"
+
+    def move(version: str, full: str) -> None:
+        legacy.packages[:] = [row for row in legacy.packages if not row["filename"].startswith("six-")]
+        [path] = flows.channel.path().glob(f"noarch/six-{version}*.conda")
+        legacy.add(path, path.as_uri())
+        legacy.write(ARCH, "team/old/latest", full=full)
+
+    move("1.17", "ef" * 20)
+    moved = reading.run(flow).succeeded()
+    assert ("Taking over team/old:latest" in moved.text, moved.fact("start")["six"]) == (True, "1.17.0")
+    call(reading, "import", "--legacy", "team/old").succeeded()
+    move("1.16", "12" * 20)
+    ours = reading.run(flow).succeeded()
+    assert ("Taking over" in ours.text, ours.fact("start")["six"]) == (False, "1.17.0")
+
+
 def test_nothing_in_the_old_store_is_changed(flows: Flows, legacy: LegacyRoot) -> None:
     before = {path: path.read_bytes() for path in legacy.folder.rglob("*") if path.is_file()}
     call(flows, "import", "--legacy", "team/old", "--root", str(legacy.folder)).succeeded()
