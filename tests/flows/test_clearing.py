@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import finished
+
 if TYPE_CHECKING:
     from tests.conftest import Flows, Ran
 
@@ -25,6 +27,22 @@ class Clears(FlowSpec):
     @step
     def end(self):
         pass
+"""
+LONG = """
+class Long(FlowSpec):
+    @conda(packages={"six": "1.16.0"})
+    @step
+    def start(self):
+        with open("started", "w") as pipe:
+            pipe.write("yes")
+        with open("go", "r") as pipe:
+            pipe.read()
+        self.next(self.end)
+
+    @conda(packages={"six": "1.17.0"})
+    @step
+    def end(self):
+        tell()
 """
 YEAR = 365 * 24 * 3600
 
@@ -94,7 +112,59 @@ def test_a_run_that_metaflow_knows_keeps_its_environment_unless_it_is_too_old(fl
     assert ran.fact("start")["prefix"]
 
 
-@pytest.mark.parametrize("days", ["0", "-3"])
+def test_a_run_that_is_under_way_keeps_what_it_needs_however_old(flows: Flows, tmp_path: Path) -> None:
+    """Environments of steps that come later, and the links to Metaflow's code, included."""
+    flows = flows.using(local_path=tmp_path / "local")
+    # All is there before, and another environment.
+    idle = flows.run(FLOW.replace("six", "itsdangerous") % "").succeeded().created
+    flow = flows.write(LONG, "long.py")
+    for pipe in ("started", "go"):
+        os.mkfifo(flows.folder / pipe)
+    running = flows.start(*flows.command(flow, "run"))
+    assert (flows.folder / "started").read_text() == "yes"
+    # The project's index gone, only the run itself needs them.
+    (flows.folder / ".metaflow" / "conda_v2.cnd").unlink()
+    age(tmp_path / "local")
+    done = document(call(flows, "--local", "--older-than", "1", "--delete", "--json"))
+    assert done["local"]["removed"] > 0
+    assert not (tmp_path / "local" / "envs" / idle[0]).exists()
+    (flows.folder / "go").write_text("go")
+    ran = finished(running).succeeded()
+    assert len(list((tmp_path / "local" / "envs").iterdir())) == 2
+    assert ran.fact("end")["prefix"].startswith(str(tmp_path / "local"))
+
+
+def test_what_is_removed_here_comes_again(flows: Flows, tmp_path: Path) -> None:
+    flows = flows.using(local_path=tmp_path / "local")
+    first = flows.run(FLOW % "1.16.0").succeeded()
+    # As another project's, in the same cache: this one needs nothing of it.
+    other = tmp_path / "other"
+    other.mkdir()
+    for _ in range(2):
+        age(tmp_path / "local")
+        cleared = flows.call(
+            Path(flows.python).with_name("metaflow"), "environment", "gc", "--local", "--delete", cwd=other
+        ).succeeded()
+        assert "Traceback" not in cleared.text
+    assert {path.name: sorted(path.iterdir()) for path in (tmp_path / "local").iterdir() if path.name != "locks"} == {
+        "archives": [],
+        "code": [],
+        "envs": [],
+        "metadata": [],
+        "pkgs": sorted((tmp_path / "local" / "pkgs").glob("*.lock")),
+        "staging": [],
+    }
+    again = flows.run(FLOW % "1.16.0").succeeded()
+    assert (again.resolved, again.created) == (0, first.created)
+
+
+@pytest.mark.parametrize("days", ["99999999999"])
+def test_any_age_can_be_asked_for(flows: Flows, days: str) -> None:
+    shown = document(call(flows, "--older-than", days, "--runs-newer-than", days, "--json"))
+    assert shown["store"]["unused"]["environments"]["count"] == 0
+
+
+@pytest.mark.parametrize("days", ["0", "-3", "-99999999999"])
 def test_less_than_a_day_is_refused(flows: Flows, days: str) -> None:
     ran = call(flows, "--older-than", days)
     assert (ran.code, "Traceback" in ran.text) == (2, False)

@@ -8,6 +8,7 @@ import threading
 from mfenv.app.share import Shared, Sharer
 from mfenv.domain.digest import LockId
 from mfenv.errors import EnvironmentsError
+from mfenv.store.base import OnTransfer
 
 
 class SharingStoppedError(Exception):
@@ -26,6 +27,8 @@ class BackgroundSharing:
         self._left = 0
         self._changed = threading.Condition()
         self._is_stopped = False
+        self.listener: OnTransfer = lambda _key, _size: None
+        """Told of each file that is sent."""
         self.shared: list[Shared] = []
         self.troubles: list[EnvironmentsError] = []
 
@@ -76,6 +79,7 @@ class BackgroundSharing:
         if shared := self._sharer.share([lock_id], self._sent):
             self.shared.append(shared)
 
-    def _sent(self, _key: str, _size: int) -> None:
+    def _sent(self, key: str, size: int) -> None:
         if self._is_stopped:
             raise SharingStoppedError
+        self.listener(key, size)

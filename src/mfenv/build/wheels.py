@@ -6,6 +6,7 @@ digest of the content.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -112,6 +113,9 @@ class WheelBuilder:
         kept = self.folder / key
         with held(self.folder / f"{key}.lock", timeout=self.timeout):
             if found := sorted(kept.glob("*.whl")):
+                with contextlib.suppress(OSError):
+                    # When it was last used: nobody clears it away now.
+                    os.utime(found[0])
                 return found[0]
             with tempfile.TemporaryDirectory(prefix="mfenv-build-") as scratch:
                 wheel = self._build(name, source, content, python, Path(scratch))

@@ -9,7 +9,7 @@ from typing import Any
 from metaflow._vendor import click
 from metaflow.metaflow_config import DEFAULT_DATASTORE
 
-from mfenv.cli.naming import give_name
+from mfenv.cli.naming import give_name, share
 from mfenv.domain.reference import ByName, parse_reference
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.config import read_settings
@@ -41,7 +41,7 @@ def import_legacy(names: Sequence[str], archs: Sequence[str], root: str | None) 
             if isinstance(ref, ByName):
                 give_name(wiring, ref, ids, local_only=False)
             else:
-                wiring.sharer.share(ids.values())
+                share(wiring, ids.values())
             rows.append({"name": name, "environments": {platform.value: lock_id for platform, lock_id in ids.items()}})
         return rows
     finally:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 
 from metaflow._vendor import click
 from metaflow.metaflow_config import DEFAULT_DATASTORE
 from metaflow.util import get_username
 
+from mfenv.app.progress import TransferLine
 from mfenv.app.wiring import Wiring
 from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, RequestKey
@@ -94,11 +96,26 @@ def give_name(
             raise taken(before)
         wiring.index.set_alias(alias)
         return alias
-    wiring.sharer.share(locks.values())
+    share(wiring, locks.values())
     pointed = aliases.point(alias)
     # What everybody is told counts from now on here, too.
     wiring.index.forget_alias(ref)
     return pointed
+
+
+def share(wiring: Wiring, lock_ids: Iterable[LockId]) -> None:
+    """Have environments in the shared store, and tell how far it is. Raises `EnvironmentsError`."""
+    line = TransferLine("Caching packages", sys.stderr)
+    try:
+        shared = wiring.sharer.share(lock_ids, line.passed)
+    except BaseException:
+        if line.files:
+            line.ended("stopped")
+        raise
+    if line.files:
+        line.ended()
+    elif shared:
+        click.echo(f"All packages already cached in {shared.kind}.", err=True)
 
 
 def history_of(name: str) -> tuple[list[Alias], Alias | None]:

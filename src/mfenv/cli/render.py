@@ -133,6 +133,8 @@ def names(shared: Sequence[Alias], own: Alias | None = None, *, as_json: bool) -
 
 def clearing(found: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what can go, or went."""
+    from mfenv.app.progress import in_words
+
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -141,11 +143,11 @@ def clearing(found: Mapping[str, Any], *, as_json: bool) -> None:
             click.echo("No store is shared here: there is none to look at.", err=True)
         if (row := found.get(part)) is None:
             continue
-        click.echo(f"{row['location']}: {size(row['size'])} that nobody needs")
+        click.echo(f"{row['location']}: {in_words(row['size'])} that nobody needs")
         for kind, of_kind in row["unused"].items():
-            click.echo(f"  {of_kind['count']:>6} {kind:<20} {size(of_kind['size']):>10}")
+            click.echo(f"  {of_kind['count']:>6} {kind:<20} {in_words(of_kind['size']):>10}")
         for one in row["biggest"]:
-            click.echo(f"         {one['name']:<60} {size(one['size']):>10}")
+            click.echo(f"         {one['name']:<60} {in_words(one['size']):>10}")
         if kept := row.get("kept"):
             reasons = ", ".join(f"{count} ({reason})" for reason, count in sorted(kept.items()))
             click.echo(f"  environments that stay: {reasons}")
@@ -154,28 +156,16 @@ def clearing(found: Mapping[str, Any], *, as_json: bool) -> None:
         for key in row.get("damaged", ()):
             click.echo(f"  {key} is damaged: no package goes as long as it is there (--damaged removes it)", err=True)
         if "removed" in row:
-            click.echo(f"  removed: {row['removed']} things, {size(row['freed'])}")
+            click.echo(f"  removed: {row['removed']} things, {in_words(row['freed'])}")
     if not found["deleted"]:
         click.echo("Nothing was removed: add --delete to remove it.", err=True)
 
 
 def cleared(count: int, freed: int) -> None:
     """Print how far a store has been cleared by now."""
-    click.echo(f"removed so far: {count} things, {size(freed)}", err=True)
+    from mfenv.app.progress import in_words
 
-
-def size(count: int) -> str:
-    """Return a number of bytes as people read it.
-
-    >>> [size(n) for n in (0, 999, 1_500, 2_340_000_000)]
-    ['0 B', '999 B', '1.5 kB', '2.3 GB']
-    """
-    amount, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+    click.echo(f"removed so far: {count} things, {in_words(freed)}", err=True)
 
 
 def _escape_what_cannot_be_shown() -> None:

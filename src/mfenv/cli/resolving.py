@@ -13,7 +13,7 @@ from metaflow.util import get_username
 
 from mfenv.app.files import FileWish
 from mfenv.app.resolve_files import Found, read_files, resolve
-from mfenv.cli.naming import give_name, read_name
+from mfenv.cli.naming import give_name, read_name, share
 from mfenv.domain.platform import Platform
 from mfenv.domain.python import PythonConstraint
 from mfenv.errors import InvalidSpec
@@ -62,7 +62,7 @@ def resolve_files(
             tell=lambda line: click.echo(line, err=True),
         )
         if not local_only:
-            wiring.sharer.share(one.lock.id for one in found)
+            share(wiring, [one.lock.id for one in found])
         locks = {one.lock.platform: one.lock.id for one in found}
         requests = {one.lock.platform: one.request.key for one in found}
         for ref in refs:

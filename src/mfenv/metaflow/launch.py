@@ -18,6 +18,7 @@ from metaflow.util import get_username
 
 from mfenv.app.files import read_file
 from mfenv.app.hydrate import BackgroundHydration
+from mfenv.app.progress import TransferLine
 from mfenv.app.request import request_of
 from mfenv.app.settings import Settings
 from mfenv.app.sharing import BackgroundSharing
@@ -411,10 +412,10 @@ class Launch:
 
     def _share_the_rest(self, sharing: BackgroundSharing, *, is_done: bool) -> None:
         if is_done and (count := sharing.under_way):
-            self._echo(f"Caching {count} {'environment' if count == 1 else 'environments'} ...", nl=False)
-            began = time.monotonic()
+            line = TransferLine(f"Caching {count} {'environment' if count == 1 else 'environments'}", sys.stderr)
+            sharing.listener = line.passed
             sharing.wait()
-            self._echo(f" {'failed' if sharing.troubles else 'done'} in {time.monotonic() - began:.1f} seconds.")
+            line.ended("failed" if sharing.troubles else "done")
         sharing.stop()
         for trouble in sharing.troubles:
             hint = f" ({trouble.hint})" if trouble.hint else ""
