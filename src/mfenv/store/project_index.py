@@ -10,7 +10,8 @@ quickly, but is neither read in a review nor merged, and does not do well on net
     ["a/<name>:<tag>","<time>",{...}]
 
 Of several lines for the same thing the one with the latest time counts. A file whose ``size`` is not right was merged
-or edited: it is read as a whole, and sorted by the next update.
+or edited: it is read as a whole, and sorted by the next update. So is one in which something is not found and whose
+lines are in another order. Lines that cannot be read say nothing, and hide nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from mfenv.domain.alias import Alias
 from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json, identity, is_id
@@ -37,7 +39,7 @@ from mfenv.io.files import write_atomically
 from mfenv.store.layout import stamp
 
 SCHEMA = "mfenv/project/1"
-_FAMILY = b"mfenv/project/"
+_FAMILY = "mfenv/project/"
 _NEAR = 4096
 """Bytes that are read in one go rather than bisected further."""
 
@@ -48,6 +50,9 @@ _SHORT = timedelta(hours=1)
 
 Line = tuple[str, str, Mapping[str, Any]]
 """What a line is about, when it was written, and what it says."""
+
+_Version = tuple[int, int, int, int]
+"""What tells one content of a file from another: device, inode, time, size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +79,15 @@ class ProjectIndex:
         """Use the file at `path`, which is made by the first update; wait at most `timeout` seconds for others."""
         self._path = path
         self._timeout = timeout
+        self._legacy: tuple[_Version | None, bool] = None, False
+        self._in_order: _Version | None = None
+        self._whole: tuple[_Version | None, Mapping[str, Line]] = None, {}
 
     @property
     def path(self) -> Path:
         """The file in use: beside one of the existing product, which has the same name, another name."""
         beside = self._path.with_name(f"{self._path.stem}.mfenv{self._path.suffix}")
-        if beside.exists() or _is_of_existing_product(self._path):
+        if os.path.exists(beside) or self._is_legacy():  # noqa: PTH110 (says False where others raise)
             return beside
         return self._path
 
@@ -87,6 +95,18 @@ class ProjectIndex:
     def is_beside_legacy(self) -> bool:
         """Whether a file of the existing product has this file's usual name."""
         return self.path != self._path
+
+    def _is_legacy(self) -> bool:
+        try:
+            version = _version(self._path.stat())
+        except OSError:
+            return False
+        known, answer = self._legacy
+        if known != version:
+            # Read once for each of its contents: it can have many megabytes.
+            answer = _is_of_existing_product(self._path)
+            self._legacy = version, answer
+        return answer
 
     # ---------------------------------------------------------------- facts
 
@@ -147,7 +167,10 @@ class ProjectIndex:
                 yield found
 
     def set_alias(self, alias: Alias) -> None:
-        """Give a name a meaning in this project alone."""
+        """Give a name a meaning in this project alone; one that it has already is not written again."""
+        known = self.alias(alias.ref)
+        if known and (known.locks, known.requests) == (alias.locks, alias.requests):
+            return
         self._update([(f"a/{alias.ref}", stamp(alias.time), alias_json.values(alias))])
 
     def forget_alias(self, ref: ByName) -> None:
@@ -156,41 +179,64 @@ class ProjectIndex:
             self._update([(f"a/{ref}", _now(), {})])
 
     def merge(self, other: Path) -> int:
-        """Take in the facts of another project's file; return how many are new here. Raises `LockError`."""
-        before = {line[0]: line for line in self._lines()}
-        lines = [line for line in _read_all(other) if line[1] > before.get(line[0], ("", "", {}))[1]]
+        """Take in the facts of another project's file; return how many are new here.
+
+        Raises `StoreError` where there is none, and `LockError` for one of a later version.
+        """
+        source = ProjectIndex(other).path
+        try:
+            theirs = _latest_of(_read_all(source)[0])
+        except OSError as error:
+            raise StoreError(
+                f"`{source}` cannot be read: {error.strerror or error}",
+                hint="Give the metadata file of another project, such as `.metaflow/conda_v2.cnd`",
+            ) from error
+        ours = _latest_of(self._lines())
+        lines = [line for key, line in theirs.items() if key not in ours or _order(line) > _order(ours[key])]
         self._update(lines, keeps_times=True)
         return len(lines)
 
     # ---------------------------------------------------------------- reading
 
     def _latest(self, key: str) -> Line | None:
-        return max(self._found(key), key=lambda line: line[1], default=None)
-
-    def _found(self, key: str) -> list[Line]:
-        prefix = f'["{key}",'.encode()
+        path = self.path
         try:
-            with self.path.open("rb") as file:
-                if (start := _sorted_from(file, self.path)) is None:
-                    return [line for line in _parsed(file) if line[0] == key]
-                return list(_parsed(_bisect(file, start, prefix)))
+            with path.open("rb") as file:
+                return self._look(file, path, key)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            return []
+            return None
         except OSError as error:
-            raise _unusable(self.path, error) from error
+            raise _unusable(path, error) from error
+
+    def _look(self, file: IO[bytes], path: Path, key: str) -> Line | None:
+        version = _version(os.fstat(file.fileno()))
+        known, whole = self._whole
+        if known == version:
+            return whole.get(key)
+        if (start := _sorted_from(file, path)) is not None:
+            if found := _latest_of(_read(_bisect(file, start, f'["{key}",'.encode()), path)[0]).get(key):
+                return found
+            # The lines can have been put in another order, which leaves the size as it was.
+            if version == self._in_order or _is_in_order(file, start):
+                self._in_order = version
+                return None
+        file.seek(0)
+        whole = _latest_of(_read(file, path)[0])
+        self._whole = version, whole
+        return whole.get(key)
 
     def _all(self, kind: str) -> Iterator[Line]:
         """Yield the latest line of everything that is of a kind."""
-        latest: dict[str, Line] = {}
-        for line in sorted(self._lines(), key=lambda line: line[1]):
-            latest[line[0]] = line
-        yield from (line for key, line in latest.items() if key.startswith(kind))
+        yield from (line for key, line in _latest_of(self._lines()).items() if key.startswith(kind))
 
     def _lines(self) -> list[Line]:
+        path = self.path
         try:
-            return _read_all(self.path)
+            return _read_all(path)[0]
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise _unusable(path, error) from error
 
     # ---------------------------------------------------------------- writing
 
@@ -198,21 +244,21 @@ class ProjectIndex:
         lines = list(lines)
         if not lines:
             return
-        path = self.path
         try:
-            with held(path.with_name(f".{path.name}.lock"), timeout=self._timeout):
+            with held(self._path.with_name(f".{self._path.name}.lock"), timeout=self._timeout):
+                # Asked only now: a file of the existing product can have come while this waited.
+                path = self.path
                 latest = _latest_of(_read_keeping_damage(path))
-                for key, time, value in lines:
-                    before = latest.get(key)
-                    later = time if keeps_times or before is None else max(time, _after(before[1]))
-                    latest[key] = (key, later, value)
+                for line in lines:
+                    before = latest.get(line[0])
+                    latest[line[0]] = line if before is None else _next(before, line, keeps_times=keeps_times)
                 write_atomically(path, _dump(latest.values()), durable=True)
         except OSError as error:
-            raise _unusable(path, error) from error
+            raise _unusable(self.path, error) from error
         except (LockError, StoreError):
             raise
         except EnvironmentsError as error:
-            raise StoreError(f"`{path}` cannot be used: {error.message}", hint=_HINT) from error
+            raise StoreError(f"`{self.path}` cannot be used: {error.message}", hint=_HINT) from error
 
 
 _HINT = "Check the disk and the rights on that folder, or set METAFLOW_DATASTORE_SYSROOT_LOCAL to another"
@@ -235,16 +281,32 @@ def _now() -> str:
     return stamp(datetime.now(timezone.utc))
 
 
+def _next(before: Line, line: Line, *, keeps_times: bool) -> Line:
+    """Return what is to be written where `before` is written."""
+    if keeps_times:
+        return max(before, line, key=_order)
+    key, time, value = line
+    return key, max(time, _after(before[1])), value
+
+
 def _after(time: str) -> str:
     """Return the moment after another one."""
     try:
         return stamp(_time(time) + timedelta(microseconds=1))
-    except (ValueError, OverflowError):
+    except OverflowError:
         return ""
 
 
+_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{6})Z", re.ASCII)
+
+
 def _time(text: str) -> datetime:
-    return datetime.strptime(text, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=timezone.utc)
+    """Read what `stamp` wrote. Raises `ValueError`."""
+    found = _TIME.fullmatch(text)
+    if not found:
+        raise ValueError("this is no time")
+    year, month, day, hour, minute, second, microsecond = map(int, found.groups())
+    return datetime(year, month, day, hour, minute, second, microsecond, tzinfo=timezone.utc)
 
 
 def _line_of(default: Default) -> Line:
@@ -292,30 +354,38 @@ def _alias(line: Line) -> Alias | None:
 # -------------------------------------------------------------------- the file
 
 
+def _version(status: os.stat_result) -> _Version:
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def _sorted_from(file: IO[bytes], path: Path) -> int | None:
-    """Return where the sorted lines of an opened file begin; None when it has to be read as a whole, from its start.
+    """Return where the sorted lines of an opened file begin; None when it has to be read as a whole.
 
     Raises `LockError` for a file of a later version.
     """
-    header = file.readline(200)
-    body = file.tell()
+    header = file.readline(_NEAR)
     try:
-        schema, size = json.loads(header)["schema"], json.loads(header)["size"]
-    except (ValueError, KeyError, TypeError):
-        file.seek(0)
+        fields = _decoded(header)
+    except ValueError:
         return None
-    if schema != SCHEMA:
-        raise _later_version(path, schema)
-    if size != file.seek(0, 2) - body:
-        file.seek(0)
-        return None
-    return body
+    match fields:
+        case {"schema": str() as schema, **others} if schema.startswith(_FAMILY):
+            if schema != SCHEMA:
+                _refuse(path, schema)
+            return len(header) if others.get("size") == file.seek(0, 2) - len(header) else None
+    return None
 
 
-def _later_version(path: Path, schema: object) -> LockError:
-    return LockError(
+def _refuse(path: Path, schema: str) -> NoReturn:
+    raise LockError(
         f"{path}: the schema `{schema}` is not known here", hint="A later version wrote it: use that one, or a newer"
     )
+
+
+def _is_in_order(file: IO[bytes], start: int) -> bool:
+    file.seek(start)
+    lines = file.read().splitlines()
+    return lines == sorted(lines)
 
 
 def _bisect(file: IO[bytes], start: int, prefix: bytes) -> Iterator[bytes]:
@@ -348,66 +418,131 @@ def _line_from(file: IO[bytes], place: int) -> tuple[int, bytes]:
     return place - 1 + len(content) - len(rest), line
 
 
-def _parsed(lines: Iterable[bytes]) -> Iterator[Line]:
-    """Yield the lines that can be read."""
-    for text in lines:
+def _parse(text: bytes, path: Path) -> Line | None:
+    """Read a line; None for one without a fact.
+
+    Raises `LockError` for the first line of a later version, which merging can have put anywhere, and `ValueError` for
+    what cannot be read.
+    """
+    if not text.strip():
+        return None
+    match _decoded(text):
+        case [str() as key, str() as time, dict() as value] if _is_fact((key, time, value)):
+            return key, time, value
+        case {"schema": str() as schema} if schema.startswith(_FAMILY):
+            if schema != SCHEMA:
+                _refuse(path, schema)
+            return None
+    raise ValueError("this is no line of a metadata file")
+
+
+def _is_fact(line: Line) -> bool:
+    """Tell whether a line can be read; one of a kind that is not known here is kept."""
+    key, time, value = line
+    try:
+        _time(time)
+    except ValueError:
+        return False
+    match key[:2]:
+        case "d/":
+            return _default(line) is not None
+        case "s/":
+            return isinstance(value.get("store"), str)
+        case "a/":
+            return not value or _is_alias(line)
+    return True
+
+
+def _is_alias(line: Line) -> bool:
+    try:
+        return f"a/{alias_json.read(Fields(values=line[2], path=line[0])).ref}" == line[0]
+    except alias_json.LaterVersionError:
+        return True
+    except LockError:
+        return False
+
+
+def _no_fraction(text: str) -> NoReturn:
+    raise ValueError(f"{text} has no canonical spelling")
+
+
+_DECODER = json.JSONDecoder(parse_float=_no_fraction, parse_constant=_no_fraction)
+_DEEP = 50
+
+
+def _decoded(text: bytes) -> Any:
+    """Read the JSON of a line, which can be written again. Raises `ValueError`."""
+    try:
+        value = _DECODER.decode(text.decode())
+        if rb"\u" in text or max(text.count(b"["), text.count(b"{")) > _DEEP:
+            # Half a character, or a depth that somebody wrote by hand.
+            canonical_json(value)
+    except RecursionError as error:
+        raise ValueError("this is too deep") from error
+    return value
+
+
+def _read(texts: Iterable[bytes], path: Path) -> tuple[list[Line], bool]:
+    """Return the lines that can be read, and whether there are others. Raises `LockError`."""
+    lines, is_damaged = [], False
+    for text in texts:
         try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        match line:
-            case [str() as key, str() as time, dict() as value]:
-                yield key, time, value
+            line = _parse(text, path)
+        except ValueError:
+            is_damaged = True
+        else:
+            if line:
+                lines.append(line)
+    return lines, is_damaged
 
 
-def _read_all(path: Path) -> list[Line]:
-    """Read a whole file. Raises `LockError` for one of a later version, and `OSError`."""
+def _read_all(path: Path) -> tuple[list[Line], bool]:
     with path.open("rb") as file:
-        _sorted_from(file, path)
-        file.seek(0)
-        return list(_parsed(file))
+        return _read(file, path)
 
 
 def _read_keeping_damage(path: Path) -> list[Line]:
-    """Read a whole file; of a damaged one a copy is kept, before it is written anew."""
+    """Read a whole file; of the first that is damaged a copy is kept, before it is written anew."""
     try:
-        lines = _read_all(path)
-        content = path.read_bytes()
+        lines, is_damaged = _read_all(path)
     except FileNotFoundError:
         return []
-    # Each line is one fact, but for the first, or the first of each file that was merged.
-    others = [line for line in content.splitlines() if line.strip() and not line.startswith(b'{"schema"')]
     kept = path.with_name(f"{path.name}.damaged")
-    if len(lines) != len(others) and not kept.exists():
+    if is_damaged and not kept.exists():
         with contextlib.suppress(OSError):
             shutil.copyfile(path, kept)
     return lines
 
 
 def _latest_of(lines: Iterable[Line]) -> dict[str, Line]:
-    return {line[0]: line for line in sorted(lines, key=lambda line: line[1])}
+    latest: dict[str, Line] = {}
+    for line in lines:
+        before = latest.setdefault(line[0], line)
+        if before is not line and _order(line) > _order(before):
+            latest[line[0]] = line
+    return latest
+
+
+def _order(line: Line) -> tuple[str, bytes]:
+    """Return what says which of two lines counts: of two of the same moment the same one, wherever they are."""
+    return line[1], _text(line)
 
 
 def _dump(lines: Iterable[Line]) -> bytes:
-    texts = sorted(_text(line) for line in lines)
-    body = b"".join(text for text in texts if text)
+    body = b"".join(sorted(map(_text, lines)))
     header: dict[str, Json] = {"schema": SCHEMA, "size": len(body)}
     return canonical_json(header) + b"\n" + body
 
 
 def _text(line: Line) -> bytes:
-    try:
-        return canonical_json(list(line)) + b"\n"  # type: ignore[arg-type]
-    except (ValueError, RecursionError):
-        # A fraction, or half a character, that somebody wrote by hand.
-        return b""
+    return canonical_json(list(line)) + b"\n"  # type: ignore[arg-type]
 
 
 def _is_of_existing_product(path: Path) -> bool:
     """Tell whether a file is the JSON document that the existing product keeps under this name (its version 1)."""
     try:
         with path.open("rb") as file:
-            if _FAMILY in file.read(200):
+            if _FAMILY.encode() in file.read(200):
                 return False
             file.seek(0)
             document = json.loads(file.read())
