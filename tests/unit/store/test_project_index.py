@@ -22,6 +22,7 @@ from mfenv.domain.digest import LockId, RequestKey
 from mfenv.domain.platform import Platform, baseline
 from mfenv.domain.reference import ByName
 from mfenv.errors import EnvironmentsError, LockError, StoreError
+from mfenv.io.filelock import held
 from mfenv.store import project_index
 from mfenv.store.project_index import Default, ProjectIndex
 
@@ -236,7 +237,7 @@ def test_an_update_that_fails_leaves_the_file_as_it_was(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), full)
+    monkeypatch.setattr({"fsync": "os.fsync", "replace": "pathlib.Path.replace"}[call], full)
     with pytest.raises(StoreError) as caught:
         index.set_defaults([default(2)])
     assert caught.value.message == f"`{path}` cannot be used: No space left on device"
@@ -259,7 +260,7 @@ def test_finding_reads_no_more_of_a_file_with_ten_thousand_requests(
         return pread(descriptor, size, place)
 
     monkeypatch.setattr(project_index, "_decoded", lambda text: parsed.append(text) or decoded(text))  # type: ignore[func-returns-value]
-    monkeypatch.setattr(project_index.os, "pread", probe)
+    monkeypatch.setattr(os, "pread", probe)
     for index in (small, large):
         parsed.clear()
         assert index.default(request(7), TARGET) == default(7, 7)
@@ -434,7 +435,7 @@ def test_a_file_of_the_existing_product_is_left_alone(index: ProjectIndex, path:
 def test_a_file_of_the_existing_product_that_comes_while_an_update_waits_is_left_alone(
     index: ProjectIndex, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = project_index.held
+    real = held
 
     def late(lock: Path, *, timeout: float) -> object:
         path.write_text(json.dumps(LEGACY))
