@@ -18,22 +18,22 @@ class Stream(io.StringIO):
         return self._is_terminal
 
 
+GROWING = (
+    "\rCaching ... 2 files, 3.0 MB\rCaching ... 4 files, 6.0 MB"
+    "\rCaching ... done in 1.0 seconds (4 files, 6.0 MB).            \n"
+)
+
+
 @pytest.mark.parametrize(
-    ("is_terminal", "expected"),
+    ("is_terminal", "times", "expected"),
     [
-        (False, "Caching ... done in 1.0 seconds (4 files, 6.0 MB).\n"),
-        (
-            True,
-            "\rCaching ... 2 files, 3.0 MB\rCaching ... 4 files, 6.0 MB"
-            "\rCaching ... done in 1.0 seconds (4 files, 6.0 MB).            \n",
-        ),
+        (False, (0.0, 1.0), "Caching ... done in 1.0 seconds (4 files, 6.0 MB).\n"),
+        (True, (0.0, 0.05, 0.5, 0.5, 0.55, 0.7, 0.7, 1.0), GROWING),
     ],
 )
-def test_a_terminal_sees_it_grow_and_others_its_end(is_terminal: bool, expected: str) -> None:
-    times = iter([0.0, 0.05, 0.5, 0.5, 0.55, 0.7, 0.7, 1.0, 1.0])
-    stream = Stream(is_terminal=is_terminal)
-    clock = (lambda: next(times)) if is_terminal else (lambda times=iter([0.0, 1.0]): next(times))
-    line = TransferLine("Caching", stream, now=clock)
+def test_a_terminal_sees_it_grow_and_others_its_end(is_terminal: bool, times: tuple[float, ...], expected: str) -> None:
+    stream, clock = Stream(is_terminal=is_terminal), iter(times)
+    line = TransferLine("Caching", stream, now=lambda: next(clock))
     for _ in range(4):
         line.passed("key", 1_500_000)
     line.ended()
