@@ -142,7 +142,6 @@ def test_what_is_there_already_is_not_sent_again(on_s3: Flows, wire: Wire, tmp_p
     assert [one for one in asked if one[1] != "packages"] == [
         ("PUT", "runs"),
         ("GET", "locks"),
-        ("PUT", "locks"),
         ("PUT", "provenance"),
         ("PUT", "requests"),
     ]

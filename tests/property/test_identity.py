@@ -133,6 +133,7 @@ def test_order_and_address_are_no_part_of_a_lock_id(lock: LockedEnvironment, ran
         LockedCondaPackage(
             record=replace(package.record, channel="mirror"),
             artifact=replace(package.artifact, url=f"https://mirror.example.org/{package.artifact.file_name}"),
+            converted=package.converted and replace(package.converted, url="https://mirror.example.org/other"),
         )
         for package in lock.packages
     ]

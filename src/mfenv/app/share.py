@@ -13,7 +13,7 @@ from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.digest import LockId
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.errors import StoreError
-from mfenv.hydrate.plan import archive_path, linked_file
+from mfenv.hydrate.plan import archive_path
 from mfenv.io.files import sha256_of
 from mfenv.store.base import BlobStore, OnTransfer
 from mfenv.store.layout import Layout
@@ -72,7 +72,6 @@ class Sharer:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-share") as pool:
             there = dict(zip(lock_ids, pool.map(self.locks.is_shared, lock_ids), strict=True))
             new = [lock_id for lock_id in lock_ids if not there[lock_id]]
-            store.touch(self.layout.lock(lock_id) for lock_id in lock_ids if there[lock_id])
             sent = self._send([self._lock(lock_id) for lock_id in new], store, on_transfer) if new else []
             list(pool.map(self.locks.share, new))
             list(pool.map(self.locks.share_notes, lock_ids))
@@ -103,13 +102,15 @@ class Sharer:
         return missing
 
     def _files(self, lock: LockedEnvironment) -> Iterator[LockedArtifact]:
-        """Yield the files that others will want: a package's converted one where it is here, else its channel's."""
-        yield from (linked_file(package, self.archives) for package in lock.packages)
+        """Yield the files that others will want: a package's converted one where it is whole, else its channel's."""
+        for package in lock.packages:
+            converted = package.converted
+            # No origin has what was converted here: one that is damaged could not be fetched again.
+            yield converted if converted and self._is_whole(converted) else package.artifact
         yield from (package.artifact for package in lock.pypi)
 
     def _put(self, artifacts: list[LockedArtifact], packages: PackageStore, on_transfer: OnTransfer | None) -> None:
         if artifacts:
-            # A file that was converted here no origin has.
             self.fetch([one for one in artifacts if not self._is_whole(one)])
             packages.put({one: archive_path(one, self.archives) for one in artifacts}, on_transfer)
 

@@ -5,8 +5,11 @@ conda-package-streaming converts; py-rattler 0.28 reads both formats and writes 
 
 from __future__ import annotations
 
+import bz2
+import tarfile
 import tempfile
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +23,7 @@ FORMATS = (".conda", ".tar.bz2")
 _AT_ONCE = 4
 # What `zstd` itself takes by default: others take many times as long for some percent.
 _LEVEL = 3
+_CHUNK = 1 << 20
 
 
 def converted(
@@ -73,8 +77,39 @@ def _converted(
 def _convert(source: Path, preferred: str, folder: Path) -> Path:
     from conda_package_streaming import transmute
 
-    if preferred == ".conda":
-        path: Path = transmute.transmute(str(source), str(folder), compression_level=_LEVEL)
-    else:
-        path = transmute.transmute_tar_bz2(str(source), str(folder))
+    if preferred == ".tar.bz2":
+        with zipfile.ZipFile(source) as parts:
+            if damaged := parts.testzip():
+                raise ValueError(f"{damaged} in it is damaged")
+        path: Path = transmute.transmute_tar_bz2(str(source), str(folder))
+        return path
+    with bz2.open(source) as content:
+        path = transmute.transmute_stream(
+            source.name.removesuffix(".tar.bz2"),
+            str(folder),
+            compression_level=_LEVEL,
+            package_stream=_members(content),
+        )
     return path
+
+
+def _members(content: bz2.BZ2File) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Yield what is in a package of the older format; raises `ValueError` where the newer one cannot hold it."""
+    from conda_package_streaming.package_streaming import tar_generator
+
+    has_index = False
+    for tar, member in tar_generator(content):
+        # The newer format keeps `info/` in an archive of its own.
+        if member.islnk() and _is_info(member.name) != _is_info(member.linkname):
+            raise ValueError(f"{member.name} is a hard link to {member.linkname}")
+        has_index = has_index or member.name == "info/index.json"
+        yield tar, member
+    if not has_index:
+        raise ValueError("it has no info/index.json")
+    # tarfile takes a damaged header for the end: the sums of what comes behind tell.
+    while content.read(_CHUNK):
+        pass
+
+
+def _is_info(name: str) -> bool:
+    return name.startswith("info/")

@@ -108,13 +108,17 @@ class LockStore:
     def share_notes(self, lock_id: LockId) -> None:
         """Put what the project knows of a lock, which is in the shared store already, there too.
 
-        How it came about first, then what it answers: who finds a lock by its request can see how it was made.
+        How it came about first, then what it answers: who finds a lock by its request can see how it was made. The lock
+        counts as used of late from then on: nobody clears it away.
         """
         shared = self._shared()
         assert shared is not None
         made = list(self._provenances(self._own, lock_id))
         for note in made:
-            shared.put(self._layout.provenance(lock_id, note), provenance_json.dump(note))
+            # The same bytes as ever, whatever is there: that makes it young, and heals it.
+            shared.replace(self._layout.provenance(lock_id, note), provenance_json.dump(note))
+        if not made:
+            shared.touch([self._layout.lock(lock_id)])
         for note in made:
             shared.put(self._layout.answer(note, lock_id), b"")
         for group in self.groups(lock_id, only_own=True):

@@ -7,6 +7,7 @@ cases that matter (equal names, equal channels) do come up.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from hypothesis import strategies as st
@@ -174,18 +175,20 @@ def _file_name(record: CondaRecord, ending: str) -> str:
 
 @st.composite
 def locked_packages(draw: DrawFn, *, platform: Platform | None = None, name: str | None = None) -> LockedCondaPackage:
-    """Locked conda packages."""
+    """Locked conda packages, some of them converted to the other format."""
     record = draw(records(platform=platform, name=name))
-    file_name = _file_name(record, draw(st.sampled_from((".conda", ".tar.bz2"))))
-    return LockedCondaPackage(
-        record=record,
-        artifact=LockedArtifact(
-            file_name=file_name,
-            url=f"https://conda.example.org/team/{record.subdir}/{file_name}",
-            size=draw(st.integers(0, 10**9)),
-            sha256=draw(sha256s()),
-        ),
+    ending, other = draw(st.permutations((".conda", ".tar.bz2")))
+    file_name = _file_name(record, ending)
+    artifact = LockedArtifact(
+        file_name=file_name,
+        url=f"https://conda.example.org/team/{record.subdir}/{file_name}",
+        size=draw(st.integers(0, 10**9)),
+        sha256=draw(sha256s()),
     )
+    converted = replace(
+        artifact, file_name=_file_name(record, other), size=draw(st.integers(0, 10**9)), sha256=draw(sha256s())
+    )
+    return LockedCondaPackage(record=record, artifact=artifact, converted=draw(st.none() | st.just(converted)))
 
 
 @st.composite
