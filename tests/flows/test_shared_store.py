@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mfenv.testing.object_stores import Wire, refused, s3_client, s3_server
+from mfenv.testing.wheels import MadeWheel
 
 if TYPE_CHECKING:
     from tests.conftest import Flows, Ran
@@ -273,3 +274,35 @@ def _package(flows: Flows, flow: Path) -> Any:
         file = opened.extractfile(member)
         assert file is not None
         return json.loads(file.read())
+
+
+BUILT = """
+class Builds(FlowSpec):
+    {environment}
+    @step
+    def start(self):
+        import lib
+        tell(version=lib.version)
+        self.next(self.end)
+
+    @conda(disabled=True)
+    @step
+    def end(self):
+        pass
+"""
+
+
+def test_a_wheel_that_was_built_on_one_machine_is_used_on_another(flows: Flows, tmp_path: Path) -> None:
+    """Which has neither its source nor anything that could build it."""
+    flows = flows.using(METAFLOW_CONDA_LOCALROOT=str(tmp_path / "team"), local_path=tmp_path / "local")
+    MadeWheel(name="lib", version="1.5").write_source(flows.folder / "lib")
+    asks = '@conda(packages={"requests": ""})\n    @pypi(packages={"lib": "./lib"})'
+    ran = flows.run(BUILT.format(environment=asks)).succeeded()
+    assert ran.fact("start")["version"] == "1.5"
+    lock = ran.fact("start")["prefix"].rpartition("/")[2]
+    shutil.rmtree(flows.folder / "lib")
+    shutil.rmtree(tmp_path / "local")
+    other = another_machine(flows, tmp_path / "second")
+    again = other.run(BUILT.format(environment=f'@named_env(name="{lock}")')).succeeded()
+    assert again.fact("start") == {**ran.fact("start"), "prefix": again.fact("start")["prefix"]}
+    assert again.fact("start")["prefix"].endswith(lock)
