@@ -148,6 +148,29 @@ def test_the_store_has_the_preferred_format_and_other_machines_link_it(
 
 
 @pytest.mark.parametrize("machine", [".conda"], indirect=True)
+def test_a_converted_file_that_is_damaged_is_not_shared_but_what_the_channel_serves(
+    machine: Wiring, tmp_path: Path, channel: Path
+) -> None:
+    lock = locked(machine)
+    (six,) = (package for package in lock.packages if package.name == "six")
+    assert six.converted
+    path = archive_path(six.converted, machine.folders.archives)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    machine.sharer.share([lock.id])
+    store = machine.shared()
+    assert store is not None
+    names = {info.key.rpartition("/")[2] for info in store.list("mfenv/v1/packages/")}
+    rest = {artifact.file_name for artifact in lock.stored_artifacts if artifact != six.converted}
+    assert names == {six.artifact.file_name, *rest}
+    other = wired(tmp_path / "other", channel, "none")
+    try:
+        assert (other.hydrator.hydrate(lock).path / "lib/python3.11/site-packages/six.py").is_file()
+        assert {path.name for path in other.folders.archives.rglob("*.tar.bz2")} == {six.artifact.file_name}
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("machine", [".conda"], indirect=True)
 @pytest.mark.parametrize("damage", ["gone", "flipped"])
 def test_without_the_converted_file_what_the_channel_serves_is_linked(machine: Wiring, damage: str) -> None:
     lock = locked(machine)

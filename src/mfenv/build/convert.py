@@ -77,19 +77,20 @@ def _converted(
 def _convert(source: Path, preferred: str, folder: Path) -> Path:
     from conda_package_streaming import transmute
 
+    path: Path
     if preferred == ".tar.bz2":
         with zipfile.ZipFile(source) as parts:
             if damaged := parts.testzip():
                 raise ValueError(f"{damaged} in it is damaged")
-        path: Path = transmute.transmute_tar_bz2(str(source), str(folder))
-        return path
-    with bz2.open(source) as content:
-        path = transmute.transmute_stream(
-            source.name.removesuffix(".tar.bz2"),
-            str(folder),
-            compression_level=_LEVEL,
-            package_stream=_members(content),
-        )
+        path = transmute.transmute_tar_bz2(str(source), str(folder))
+    else:
+        with bz2.open(source) as content:
+            path = transmute.transmute_stream(
+                source.name.removesuffix(".tar.bz2"),
+                str(folder),
+                compression_level=_LEVEL,
+                package_stream=_members(content),
+            )
     return path
 
 
