@@ -171,6 +171,24 @@ def test_a_converted_file_that_is_damaged_is_not_shared_but_what_the_channel_ser
 
 
 @pytest.mark.parametrize("machine", [".conda"], indirect=True)
+def test_a_converted_file_that_is_damaged_comes_from_the_store_where_its_origin_is_gone(
+    machine: Wiring, tmp_path: Path
+) -> None:
+    lock = locked(machine)
+    machine.sharer.share([lock.id])
+    packages = []
+    for package in lock.packages:
+        gone = (tmp_path / "gone" / package.artifact.file_name).as_uri()
+        packages.append(replace(package, artifact=replace(package.artifact, url=gone)))
+        if package.converted:
+            archive_path(package.artifact, machine.folders.archives).unlink()
+            path = archive_path(package.converted, machine.folders.archives)
+            path.write_bytes(path.read_bytes()[:-1] + b"x")
+    prefix = machine.hydrator.hydrate(replace(lock, packages=tuple(packages)))
+    assert (prefix.path / "lib/python3.11/site-packages/six.py").is_file()
+
+
+@pytest.mark.parametrize("machine", [".conda"], indirect=True)
 @pytest.mark.parametrize("damage", ["gone", "flipped"])
 def test_without_the_converted_file_what_the_channel_serves_is_linked(machine: Wiring, damage: str) -> None:
     lock = locked(machine)

@@ -125,8 +125,11 @@ class Hydrator:
             if events:
                 events.fetched(event)
 
-        self._supply(lock.stored_artifacts, told)
+        # First, so that the store is asked for those that are damaged here.
         converted = {package.artifact for package in lock.packages if self._is_converted(package)}
+        self._supply(lock.stored_artifacts, told)
+        others = [package for package in lock.packages if package.artifact not in converted]
+        converted |= {package.artifact for package in others if self._is_converted(package)}
         artifacts = [artifact for artifact in lock.artifacts if artifact not in converted]
         if any(package.converted for package in lock.packages):
             # Those whose converted file is nowhere: what the channel serves does as well.
