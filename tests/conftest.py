@@ -14,9 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from mfenv.testing.channel import LocalChannel, built_channel
+
+# How long an example takes is told by benchmarks; here, the machine may be busy with other tests.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _FACTS = re.compile(r"\[(?P<run>\w+)/(?P<step>\w+)/\S+ [^\]]*\] FACTS (?P<facts>\{.*\})$", re.MULTILINE)
 _CREATING = re.compile(r"Creating Conda environment ([0-9a-f]{40}) \.\.\.$", re.MULTILINE)

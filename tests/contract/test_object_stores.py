@@ -65,6 +65,7 @@ def test_the_folder_and_the_bucket_tell_where_it_is(server: int) -> None:
         refused(503, "SlowDown", times=2),
         refused(500, "InternalError", times=3),
         refused(429, "Throttling", times=1),
+        refused(409, "ConditionalRequestConflict", times=1),
         cut(times=2),
         slow(0.2),
     ],
@@ -125,6 +126,14 @@ def test_what_does_not_pass_is_one_error_that_names_the_key(
         assert reason in caught.value.message
         assert caught.value.hint is not None
         assert caught.value.hint.startswith(hint)
+
+
+def test_no_password_of_an_endpoint_is_in_a_message(bucket: str) -> None:
+    client = s3_client(9, user="ana:s3cret@")
+    with pytest.raises(StoreError) as caught:
+        ObjectBlobStore(S3ObjectClient(client, bucket), pauses=()).get("a")
+    assert "s3cret" not in str(caught.value)
+    assert "Could not connect" in str(caught.value)
 
 
 def test_a_refusal_is_not_tried_again_and_a_busy_server_is_asked_a_few_times(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,10 +17,11 @@ from mfenv.domain.reachability import Clearing, Inventory, StoredLock, StoredObj
 from mfenv.errors import InvalidSpec, LockError, StoreError
 from mfenv.formats import lock_json
 from mfenv.store.base import BlobInfo, BlobStore
-from mfenv.store.layout import Layout
+from mfenv.store.layout import ROOT, Layout
 from mfenv.store.locks import LockStore
 
 _AT_ONCE = 16
+_LOCK = re.compile(r".*/locks/([0-9a-f]{40})\.json")
 LEAST_AGE = timedelta(days=1)
 """Nothing younger goes: a run that is under way may have written it, and not yet what refers to it."""
 
@@ -102,7 +104,21 @@ class StoreClearing:
     # ---------------------------------------------------------------- what there is
 
     def _packages(self) -> tuple[StoredObject, ...]:
-        return tuple(_object(info) for info in self.store.list(self.layout.packages))
+        """Return the package files that no lock of another folder needs: those may have other settings."""
+        infos = list(self.store.list(f"{ROOT}/"))
+        needed = set[str]()
+        for key in (info.key for info in infos):
+            found = _LOCK.fullmatch(key)
+            if found is None or key.startswith(self.layout.locks):
+                continue
+            try:
+                lock = lock_json.load(self.store.get(key) or b"", expected=LockId(found[1]), path=key)
+            except LockError:
+                # Nobody can say what it needs.
+                return ()
+            needed |= set(self._package_keys(lock))
+        packages = self.layout.packages
+        return tuple(_object(info) for info in infos if info.key.startswith(packages) and info.key not in needed)
 
     def _infos(self) -> dict[str, BlobInfo]:
         with ThreadPoolExecutor(_AT_ONCE) as pool:

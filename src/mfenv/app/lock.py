@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mfenv.domain.artifact import Artifact, LockedArtifact
+from mfenv.domain.base import LockFile
 from mfenv.domain.digest import LockId
 from mfenv.domain.group import LockGroup
 from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage
@@ -14,7 +15,8 @@ from mfenv.domain.others import Others
 from mfenv.domain.provenance import Provenance
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPypiPackage
-from mfenv.errors import EnvironmentsError, LockError
+from mfenv.domain.spec import EnvironmentSpec
+from mfenv.errors import EnvironmentsError, LockError, StoreError
 from mfenv.resolve.base import Resolver
 from mfenv.resolve.foreign import ForeignBuildError, joined
 from mfenv.resolve.satisfies import satisfies
@@ -86,7 +88,11 @@ class Locker:
         self, request: ResolutionRequest, found: Mapping[ResolutionRequest, LockedEnvironment]
     ) -> LockedEnvironment | None:
         """Return the latest lock that others got; first of all one that was resolved together with what is used."""
-        answers = self.locks.answers(request.key, request.target)
+        try:
+            answers = self.locks.answers(request.key, request.target)
+        except StoreError as error:
+            self.tell(f"What others resolved cannot be looked at: {error.message}.")
+            return None
         answers = [answer for answer in answers if self.others.count(answer.user, me=self.user)]
         used = [lock.id for asked, lock in found.items() if asked.key == request.key]
         together = {self.locks.sibling(lock_id, request.target.platform) for lock_id in used}
@@ -98,7 +104,7 @@ class Locker:
                 continue
             if lock is None or lock.platform is not request.target.platform:
                 continue
-            if reason := satisfies(lock, request.spec):
+            if reason := satisfies(lock, _what_locks_tell(request.spec)):
                 self.tell(f"Environment {lock.id} of {answer.user} does not fit: {reason}.")
                 continue
             group = next(iter(self.locks.groups(lock.id)), None)
@@ -174,6 +180,12 @@ class Locker:
         except EnvironmentsError as error:
             return error
         return lock
+
+
+def _what_locks_tell(spec: EnvironmentSpec) -> EnvironmentSpec:
+    """Return the part of a spec that a lock can contradict; what locks do not tell of, the request's key settles."""
+    pypi = tuple(one for one in spec.pypi if not (one.extras or one.url or one.is_local))
+    return replace(spec, pypi=pypi, base=None if isinstance(spec.base, LockFile) else spec.base)
 
 
 def lock_of(

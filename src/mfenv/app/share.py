@@ -71,7 +71,7 @@ class Sharer:
     def _share(self, store: BlobStore, lock_ids: Sequence[LockId], on_transfer: OnTransfer | None) -> Shared:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-share") as pool:
             there = dict(zip(lock_ids, pool.map(self.locks.is_shared, lock_ids), strict=True))
-            new = [lock_id for lock_id in lock_ids if not there[lock_id]]
+            new = [lock_id for lock_id in lock_ids if not there[lock_id] or self._lacks_files(lock_id)]
             sent = self._send([self._lock(lock_id) for lock_id in new], store, on_transfer) if new else []
             list(pool.map(self.locks.share, new))
             list(pool.map(self.locks.share_notes, lock_ids))
@@ -83,6 +83,14 @@ class Sharer:
             files=len(sent),
             size=sum(archive_path(artifact, self.archives).stat().st_size for artifact in sent),
         )
+
+    def _lacks_files(self, lock_id: LockId) -> bool:
+        """Tell whether files of a lock that is in the store turned out to be missing or damaged there."""
+        went = self.supplier.went
+        if not went:
+            return False
+        artifacts = self._lock(lock_id).stored_artifacts
+        return any(went.get(one.sha256) in {Brought.ABSENT, Brought.DAMAGED} for one in artifacts)
 
     def _send(
         self, locks: Iterable[LockedEnvironment], store: BlobStore, on_transfer: OnTransfer | None

@@ -7,7 +7,7 @@ import threading
 
 from mfenv.app.share import Shared, Sharer
 from mfenv.domain.digest import LockId
-from mfenv.errors import EnvironmentsError
+from mfenv.errors import EnvironmentsError, StoreError
 from mfenv.store.base import OnTransfer
 
 
@@ -65,7 +65,9 @@ class BackgroundSharing:
                 self._share(lock_id)
             except SharingStoppedError:
                 return
-            except EnvironmentsError as error:
+            except Exception as caught:  # noqa: BLE001
+                # Whatever it is, it is no reason for a run to wait for ever.
+                error = caught if isinstance(caught, EnvironmentsError) else StoreError(" ".join(str(caught).split()))
                 if error.message not in {known.message for known in self.troubles}:
                     self.troubles.append(error)
             finally:

@@ -26,6 +26,7 @@ from mfenv.domain.machine import Machine
 from mfenv.domain.platform import Platform
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedPypiPackage
+from mfenv.errors import StoreError
 from mfenv.hydrate import conda
 from mfenv.hydrate.conda import RattlerInstaller
 from mfenv.hydrate.folders import LocalFolders
@@ -243,6 +244,12 @@ class Wiring:
         return ProjectIndex(self._project / self.settings.magic_file)
 
     @cached_property
+    def shares(self) -> ProjectIndex:
+        """What this machine knows stores to have; apart from what people put under version control."""
+        name = Path(self.settings.magic_file)
+        return ProjectIndex(self._project / f"{name.stem}.shared{name.suffix}")
+
+    @cached_property
     def locks(self) -> LockStore:
         """The locks of this project, and of those that it shares with."""
         own = LocalBlobStore(self._project / f"{Path(self.settings.magic_file).stem}.locks")
@@ -268,7 +275,7 @@ class Wiring:
         return Sharer(
             shared=self.shared,
             locks=self.locks,
-            index=self.index,
+            index=self.shares,
             layout=self.layout,
             archives=self.folders.archives,
             fetch=self.installer.fetch,
@@ -310,8 +317,10 @@ class Wiring:
         )
 
     def _is_known_to_be_shared(self, lock_id: LockId) -> bool:
-        shared = self.shared()
-        return shared is not None and self.index.is_shared(lock_id, shared.location)
+        try:
+            return self.locks.is_shared(lock_id)
+        except StoreError:
+            return False
 
 
 class _MadeWhenAsked(Mapping[str, str]):

@@ -6,6 +6,7 @@ conda-package-streaming converts; py-rattler 0.28 reads both formats and writes 
 from __future__ import annotations
 
 import bz2
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -24,6 +25,8 @@ _AT_ONCE = 4
 # What `zstd` itself takes by default: others take many times as long for some percent.
 _LEVEL = 3
 _CHUNK = 1 << 20
+# As APPNOTE.TXT of ZIP, 4.4.2.2, numbers it.
+_UNIX = 3
 
 
 def converted(
@@ -85,13 +88,33 @@ def _convert(source: Path, preferred: str, folder: Path) -> Path:
         path = transmute.transmute_tar_bz2(str(source), str(folder))
     else:
         with bz2.open(source) as content:
-            path = transmute.transmute_stream(
+            made = transmute.transmute_stream(
                 source.name.removesuffix(".tar.bz2"),
                 str(folder),
                 compression_level=_LEVEL,
                 package_stream=_members(content),
             )
+        path = _without_time(made)
     return path
+
+
+def _without_time(path: Path) -> Path:
+    """Write a package of the newer format anew, so that it tells neither when nor on which system it was made.
+
+    conda-package-streaming 0.13 writes the time into it, and with it every digest and every lock id would be another.
+    """
+    anew = path.parent / "anew" / path.name
+    anew.parent.mkdir()
+    with zipfile.ZipFile(path) as parts, zipfile.ZipFile(anew, "x") as written:
+        for part in parts.infolist():
+            # 1980, and stored, unless told otherwise.
+            plain = zipfile.ZipInfo(part.filename)
+            plain.create_system = _UNIX
+            # Parts of more than 2 GiB have other headers.
+            plain.file_size = part.file_size
+            with parts.open(part) as content, written.open(plain, "w") as copy:
+                shutil.copyfileobj(content, copy, _CHUNK)
+    return anew
 
 
 def _members(content: bz2.BZ2File) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:

@@ -108,7 +108,7 @@ def _store(
             row["removed"], row["freed"] = clearing.clear(planned, age, with_damaged=with_damaged, on_batch=on_batch)
         finally:
             # Those that are still there are asked for once more, and then known again.
-            wiring.index.forget_shared([LockId(_name(one.key)) for one in planned.locks], location)
+            wiring.shares.forget_shared([LockId(_name(one.key)) for one in planned.locks], location)
     return row
 
 

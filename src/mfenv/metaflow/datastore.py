@@ -65,7 +65,7 @@ def store_at(kind: str, root: str) -> BlobStore:
     make = {"s3": _s3, "azure": _azure, "gs": _gs}[kind]
     try:
         return ObjectBlobStore(make(name, prefix))
-    except (MetaflowException, ImportError) as error:
+    except (MetaflowException, ImportError, ValueError) as error:
         raise StoreError(
             f"the datastore `{kind}` cannot be used from here: {' '.join(str(error).split())}",
             hint=f"Install what Metaflow needs for it: {_PACKAGES[kind]}",
@@ -99,6 +99,8 @@ def _azure(container: str, prefix: str) -> ObjectClient:
     def client() -> Any:
         return get_azure_blob_service_client().get_container_client(container)
 
+    # What is not configured is told here, and not in the middle of something.
+    client()
     return AzureObjectClient(client, container, prefix)
 
 

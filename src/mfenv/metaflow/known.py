@@ -61,7 +61,7 @@ class KnownEnvironments:
             case ByPathspec():
                 one = _environment_of_step(ref, where)
         lock = self._get(one.lock, platform)
-        if lock is None and (taken := self._taken_over(one)):
+        if lock is None and (taken := self._taken_over(one)) and taken.locks:
             lock = self._get(dict(taken.locks).get(platform, taken.locks[0][1]), platform)
         if lock is None:
             raise _not_there(ref, where)

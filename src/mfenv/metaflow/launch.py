@@ -402,7 +402,9 @@ class Launch:
         if self._hydration:
             self._hydration.stop()
         if self._sharing:
-            self._share_the_rest(self._sharing, is_done=is_done)
+            # Metaflow calls this for each step.
+            sharing, self._sharing = self._sharing, None
+            self._share_the_rest(sharing, is_done=is_done)
         if self._wiring:
             self._wiring.close()
         if self._code:

@@ -24,6 +24,8 @@ from mfenv.store.base import BlobStore
 from mfenv.store.layout import Layout
 
 _AT_ONCE = 16
+_OWN = Layout()
+"""The names of keys in a project's own folder, which settings for the shared store do not change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +60,10 @@ class LockStore:
         `LockError` when all there is under its name is not that lock.
         """
         damage = None
-        key = self._layout.lock(lock_id)
+        key, own_key = self._layout.lock(lock_id), _OWN.lock(lock_id)
         try:
-            if (content := self._own.get(key)) is not None:
-                return lock_json.load(content, expected=lock_id, path=key)
+            if (content := self._own.get(own_key)) is not None:
+                return lock_json.load(content, expected=lock_id, path=own_key)
         except LockError as error:
             damage = error
         shared = self._shared()
@@ -71,23 +73,23 @@ class LockStore:
                 raise damage
             return None
         lock = lock_json.load(content, expected=lock_id, path=f"{shared.location}/{key}" if shared else key)
-        self._own.replace(key, content)
+        self._own.replace(own_key, content)
         return lock
 
     def keep(self, lock: LockedEnvironment, made: Provenance | None = None) -> None:
         """Keep a lock in the project's folder, and how it came about."""
-        key = self._layout.lock(lock.id)
+        key = _OWN.lock(lock.id)
         # A lock that is there and whole stays: the same packages from another address have the same id.
         if self._is_damaged(self._own, lock.id):
             self._own.replace(key, lock_json.dump(lock))
         self._own.put(key, lock_json.dump(lock))
         if made:
-            self._own.put(self._layout.provenance(lock.id, made), provenance_json.dump(made))
+            self._own.put(_OWN.provenance(lock.id, made), provenance_json.dump(made))
 
     def keep_group(self, group: LockGroup) -> None:
         """Note in the project's folder which locks were resolved together."""
         for _, lock_id in group.locks:
-            self._own.put(self._layout.group(lock_id, group.id), _dump_group(group))
+            self._own.put(_OWN.group(lock_id, group.id), _dump_group(group))
 
     # ---------------------------------------------------------------- the shared store
 
@@ -99,7 +101,7 @@ class LockStore:
     def share(self, lock_id: LockId) -> None:
         """Put a lock, whose packages are in the shared store already, there too; replaces a damaged one."""
         shared = self._shared()
-        content = self._own.get(self._layout.lock(lock_id))
+        content = self._own.get(_OWN.lock(lock_id))
         assert shared is not None
         assert content is not None
         if not shared.put(self._layout.lock(lock_id), content) and self._is_damaged(shared, lock_id):
@@ -113,7 +115,9 @@ class LockStore:
         """
         shared = self._shared()
         assert shared is not None
-        made = list(self._provenances(self._own, lock_id))
+        # Of each request the latest: who resolves the same every night says nothing new.
+        latest = {(note.request, note.target): note for note in self._provenances(lock_id)}
+        made = list(latest.values())
         for note in made:
             # The same bytes as ever, whatever is there: that makes it young, and heals it.
             shared.replace(self._layout.provenance(lock_id, note), provenance_json.dump(note))
@@ -141,9 +145,10 @@ class LockStore:
         """Return the groups that a lock belongs to, as the project or the shared store knows them."""
         found: dict[str, LockGroup] = {}
         for blobs in (self._own,) if only_own else (self._own, self._shared()):
-            for info in blobs.list(self._layout.groups(lock_id)) if blobs else ():
+            layout = _OWN if blobs is self._own else self._layout
+            for info in blobs.list(layout.groups(lock_id)) if blobs else ():
                 group = _load_group(blobs.get(info.key) or b"", info.key) if blobs else None
-                if group and lock_id in dict(group.locks).values():
+                if group and info.key == layout.group(lock_id, group.id) and lock_id in dict(group.locks).values():
                     found[group.id] = group
         return list(found.values())
 
@@ -160,16 +165,17 @@ class LockStore:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return dict(zip(lock_ids, pool.map(self.get, lock_ids), strict=True))
 
-    def _provenances(self, blobs: BlobStore, lock_id: LockId) -> Iterator[Provenance]:
-        for info in blobs.list(self._layout.provenances(lock_id)):
+    def _provenances(self, lock_id: LockId) -> Iterator[Provenance]:
+        """Yield the project's notes on a lock, the latest last."""
+        for key in sorted(info.key for info in self._own.list(_OWN.provenances(lock_id))):
             try:
-                yield provenance_json.load(blobs.get(info.key) or b"", path=info.key)
+                yield provenance_json.load(self._own.get(key) or b"", path=key)
             except LockError:
                 # A damaged note is a note less; the lock does not depend on it.
                 continue
 
     def _is_damaged(self, blobs: BlobStore, lock_id: LockId, *, or_absent: bool = False) -> bool:
-        key = self._layout.lock(lock_id)
+        key = (_OWN if blobs is self._own else self._layout).lock(lock_id)
         content = blobs.get(key)
         if content is None:
             return or_absent

@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from mfenv.domain.channel import without_credentials
+from mfenv.domain.requirement import without_user_info
 from mfenv.errors import StoreError
 from mfenv.store.base import BlobInfo, OnTransfer
 
@@ -139,7 +141,8 @@ class ObjectBlobStore:
 
     def _listed(self, prefix: str, keys: Sequence[str]) -> dict[str, BlobInfo] | None:
         """Look for keys by listing their folder; None when that would take about as many requests as keys."""
-        budget = len(keys) // 8
+        # A page takes longer than a key, and pages come one after the other.
+        budget = len(keys) // 200
         if not budget:
             return None
         pages = self._try(prefix, lambda: list(islice(self._client.list(prefix), budget * _PAGE + 1)))
@@ -236,7 +239,8 @@ def _wait(seconds: float) -> None:
 
 def _reason(error: Exception) -> str:
     """Return what a vendor's client says, on one line."""
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    text = without_user_info(without_credentials(" ".join(str(error).split())))
+    return text[:500] or type(error).__name__
 
 
 def _size(path: Path) -> int:

@@ -43,6 +43,8 @@ _FAMILY = "mfenv/project/"
 _NEAR = 4096
 """Bytes that are read in one go rather than bisected further."""
 
+_AHEAD = timedelta(days=1)
+"""How far another machine's clock may be ahead of this one's."""
 _PROBE = 1024
 """Bytes that a step of the bisection reads; a line of more is read in more."""
 
@@ -139,7 +141,8 @@ class ProjectIndex:
         line = self._latest(_shared_key(lock, location))
         if line is None or line[2].get("store") != location:
             return False
-        return since is None or line[1] >= stamp(since)
+        # What a wrong clock wrote in times to come says nothing of now.
+        return since is None or stamp(since) <= line[1] <= stamp(max(datetime.now(timezone.utc), since) + _AHEAD)
 
     def set_shared(self, locks: Iterable[LockId], location: str, now: datetime | None = None) -> None:
         """Note that the store at `location` has these locks and all their packages.

@@ -52,14 +52,17 @@ def s3_server(*, delay: float = 0) -> Iterator[int]:
         server.stdin.close()
 
 
-def s3_client(port: int) -> Any:
-    """Return boto3's client for the server at `port`, which takes any credentials and tries everything once."""
+def s3_client(port: int, *, user: str = "") -> Any:
+    """Return boto3's client for the server at `port`, which takes any credentials and tries everything once.
+
+    `user` is what stands before the host in the server's address, such as ``name:password@``.
+    """
     import boto3
     from botocore.config import Config
 
     return boto3.client(
         "s3",
-        endpoint_url=f"http://127.0.0.1:{port}",
+        endpoint_url=f"http://{user}127.0.0.1:{port}",
         aws_access_key_id="any",
         aws_secret_access_key="any",  # noqa: S106
         region_name="us-east-1",

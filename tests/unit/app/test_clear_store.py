@@ -427,3 +427,21 @@ def test_what_is_shared_while_somebody_clears_away_is_whole_afterwards(
     for _ in sharing:
         pass
     assert world.is_whole(coming)
+
+
+def test_what_locks_of_another_folder_need_stays(world: World) -> None:
+    """Two teams with one store, of which one has METAFLOW_CONDA_ENVS_DIRNAME set."""
+    lock = lock_of(0, 1)
+    world.share(lock)
+    key = Layout(environments_folder="team").lock(lock.id)
+    world.store.put(key, world.store.get(LAYOUT.lock(lock.id)) or b"")
+    world.clock.now += 2 * MONTH
+    world.clear()
+    assert len(list(world.store.list(LAYOUT.packages))) == 2
+    assert world.store.get(LAYOUT.lock(lock.id)) is None
+    world.store.replace(key, b"{}")
+    world.clear()
+    assert len(list(world.store.list(LAYOUT.packages))) == 2
+    world.store.delete([key])
+    world.clear()
+    assert list(world.store.list(LAYOUT.packages)) == []

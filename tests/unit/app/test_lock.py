@@ -23,6 +23,7 @@ from mfenv.domain.platform import Platform, baseline
 from mfenv.domain.provenance import Provenance
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
+from mfenv.domain.requirement import Requirement
 from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPackage
 from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import HydrationFailed, ResolutionFailed, StoreError
@@ -243,6 +244,34 @@ def test_what_somebody_chose_is_used_while_it_fits_and_else_it_is_said_why(
         assert mine.known([request("a")]) == ({request("a"): lock} if fits else {})
     other = fake_lock(PYTHON, B).id
     assert told == [f"Environment {other} was chosen for this request and does not fit it any more: there is no `a`."]
+
+
+def test_what_locks_do_not_tell_of_the_key_of_the_request_settles(
+    resolver: FakeResolver, installer: FakeInstaller
+) -> None:
+    """Whether what an extra needs is there, for example: by the same key somebody resolved the very same."""
+    theirs, mine, _, told = team(resolver, installer)
+    wheel = LockedArtifact(file_name="c-1-py3-none-any.whl", url="https://host/c.whl", size=1, sha256="c" * 64)
+    lock = replace(fake_lock(PYTHON, A), pypi=(LockedPypiPackage(name="c", version="1", artifact=wheel),))
+    asked = request("a")
+    wanted = Requirement.from_text("c[extra]>=1", where="here")
+    asked = replace(asked, spec=replace(asked.spec, pypi=(wanted,)))
+    made = Provenance(request=asked.key, target=asked.target, resolver="fake", user="ada", time=theirs.now())
+    theirs.locks.keep(lock, made)
+    theirs.locks.share(lock.id)
+    theirs.locks.share_notes(lock.id)
+    assert (mine.known([asked]), told) == ({asked: lock}, [])
+
+
+def test_a_store_out_of_reach_is_said_and_then_it_is_solved(resolver: FakeResolver, installer: FakeInstaller) -> None:
+    _, mine, store, told = team(resolver, installer)
+
+    def refuse(_: str) -> None:
+        raise StoreError("`s3://bucket/x` cannot be used: AccessDenied")
+
+    store.list = refuse  # type: ignore[assignment,method-assign]
+    assert mine.known([request("a")]) == {}
+    assert told == ["What others resolved cannot be looked at: `s3://bucket/x` cannot be used: AccessDenied."]
 
 
 def on(platform: Platform, *names: str) -> ResolutionRequest:

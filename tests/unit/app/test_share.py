@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -486,3 +486,48 @@ def test_a_store_that_refuses_is_a_trouble_once_and_no_crash(
     assert len(sharing.troubles) == 1
     sharing.add(one.keep(BC))
     assert sharing.under_way == 0
+
+
+def test_a_file_that_a_whole_lock_lost_is_sent_again_by_whoever_missed_it(
+    here: Machine1, tmp_path: Path, store: MemoryBlobStore, clock: Clock
+) -> None:
+    here.sharer.share([here.keep(AB)])
+    for damage in (lambda: store.delete([key(A)]), lambda: store.replace(key(A), b"x" * len(A.content))):
+        damage()
+        other = machine(tmp_path / str(len(list(tmp_path.iterdir()))), store, clock)
+        other.hydrator.hydrate(AB)
+        shared = other.sharer.share([other.keep(AB)])
+        assert shared is not None
+        assert shared.files == 1
+        assert store.get(key(A)) == A.content
+
+
+def test_whatever_happens_while_sharing_no_run_waits_for_ever(here: Machine1, store: MemoryBlobStore) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("something\nunforeseen")
+
+    sharing = BackgroundSharing(replace(here.sharer, fetch=fail), flow="Flow", run_id="7")
+    for lock in (AB, BC):
+        sharing.add(here.keep(lock))
+    sharing.wait()
+    sharing.stop()
+    assert [trouble.message for trouble in sharing.troubles] == ["something unforeseen"]
+
+
+def test_the_same_resolved_every_night_costs_no_more_requests(tmp_path: Path, clock: Clock) -> None:
+    store = Counting()
+    first, again = machine(tmp_path / "first", store, clock), machine(tmp_path / "again", store, clock)
+    first.sharer.share([first.keep(AB)])
+    for day in range(1, 10):
+        made = Provenance(
+            request=KEY,
+            target=baseline(AB.platform),
+            resolver="fake",
+            user="ana",
+            time=datetime(2026, 2, day, tzinfo=timezone.utc),
+        )
+        again.locks.keep(AB, made)
+    store.asked.clear()
+    again.sharer.share([AB.id])
+    assert len(store.asked) == 3
+    assert store.asked[-1].endswith("/20260209T000000000000Z-ana")

@@ -6,8 +6,10 @@ import bz2
 import hashlib
 import io
 import random
+import sys
 import tarfile
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +111,21 @@ def test_what_the_newer_format_cannot_hold_stays_in_the_older_one(
         None,
         [f"a-1.0-0.tar.bz2 stays in its format: it cannot be converted ({reason})."],
     )
+
+
+@pytest.mark.parametrize(("name", "preferred"), [("a-1.0-0.tar.bz2", ".conda"), ("a-1.0-0.conda", ".tar.bz2")])
+def test_what_is_made_depends_neither_on_the_time_nor_on_the_machine(
+    name: str, preferred: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = OLD if name.endswith(".tar.bz2") else new_package(tmp_path / "0")
+    made = []
+    for year, system in ((2024, "linux"), (2031, "win32")):
+        monkeypatch.setattr(time, "time", lambda year=year: (year - 1970) * 31_557_600.0)
+        monkeypatch.setattr(sys, "platform", system)
+        made.append(convert(content, name, preferred, tmp_path / str(year)))
+        monkeypatch.undo()
+    assert made[0] == made[1]
+    assert made[0][0]
 
 
 def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:

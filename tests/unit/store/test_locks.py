@@ -335,3 +335,23 @@ def test_many_locks_come_at_once(locks: LockStore) -> None:
     assert locks.get_all([OLD.id, NEW.id, missing, OLD.id]) == {OLD.id: OLD, NEW.id: NEW, missing: None}
     assert locks.get_all([OLD.id]) == {OLD.id: OLD}
     assert locks.get_all([]) == {}
+
+
+def test_a_group_with_a_flipped_digit_counts_as_none(locks: LockStore, own: MemoryBlobStore) -> None:
+    locks.keep_group(LockGroup.of({Platform.LINUX_64: OLD.id, Platform.LINUX_AARCH64: ON_ARM.id}))
+    (info,) = own.list(LAYOUT.groups(OLD.id))
+    content = own.get(info.key) or b""
+    own.replace(info.key, content.replace(ON_ARM.id.encode(), b"f" + ON_ARM.id.encode()[1:]))
+    assert locks.sibling(OLD.id, Platform.LINUX_AARCH64) is None
+
+
+def test_settings_for_the_store_change_nothing_in_the_project(own: MemoryBlobStore, store: MemoryBlobStore) -> None:
+    LockStore(own).keep(OLD, MADE)
+    elsewhere = LockStore(own, shared=lambda: store, layout=Layout(environments_folder="envs"))
+    assert elsewhere.get(OLD.id) == OLD
+    elsewhere.share(OLD.id)
+    elsewhere.share_notes(OLD.id)
+    assert {info.key.split("/")[2] for info in store.list("mfenv/v1/")} == {"envs"}
+    assert (
+        LockStore(MemoryBlobStore(), shared=lambda: store, layout=Layout(environments_folder="envs")).get(OLD.id) == OLD
+    )

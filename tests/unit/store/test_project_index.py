@@ -135,6 +135,14 @@ def test_what_one_store_has_another_need_not_have(index: ProjectIndex) -> None:
     assert index.is_shared(lock(2), "s3://one")
 
 
+def test_what_a_wrong_clock_noted_in_times_to_come_is_not_believed(index: ProjectIndex) -> None:
+    now = datetime.now(timezone.utc)
+    index.set_shared([lock(1)], "s3://one", now + timedelta(days=365))
+    index.set_shared([lock(2)], "s3://one", now)
+    since = now - timedelta(hours=12)
+    assert [index.is_shared(lock(number), "s3://one", since=since) for number in (1, 2)] == [False, True]
+
+
 def test_names_of_this_project_are_kept(index: ProjectIndex, path: Path) -> None:
     first = Alias.of(ByName(name="a"), {Platform.LINUX_64: lock(1)}, user="ana", time=TIME)
     second = Alias.of(

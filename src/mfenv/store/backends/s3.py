@@ -10,11 +10,13 @@ from mfenv.store.base import BlobInfo
 from mfenv.store.objects import Trouble
 
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
-_TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+_TAKEN = {"412", "PreconditionFailed"}
 _UNKNOWN_HEADER = {"501", "NotImplemented"}
 _MOMENTARY = {
     *("500", "502", "503", "504", "InternalError", "ServiceUnavailable", "SlowDown", "Throttling"),
     *("ThrottlingException", "RequestTimeout", "RequestTimeTooSkewed", "RequestLimitExceeded", "OperationAborted"),
+    # Two wrote at the same moment, and neither did.
+    *("409", "ConditionalRequestConflict"),
 }
 _DENIED = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled", "AccountProblem"}
 _CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
