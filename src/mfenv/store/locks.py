@@ -6,8 +6,7 @@ the project's folder need not be asked of the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import unquote
@@ -23,7 +22,6 @@ from mfenv.formats.fields import Fields
 from mfenv.store.base import BlobStore
 from mfenv.store.layout import Layout
 
-_AT_ONCE = 16
 _OWN = Layout()
 """The names of keys in a project's own folder, which settings for the shared store do not change."""
 
@@ -156,14 +154,6 @@ class LockStore:
         """Return the lock for `platform` that was resolved together with another one, or None."""
         found = {group.lock_for(platform) for group in self.groups(lock_id)} - {None}
         return found.pop() if len(found) == 1 else None
-
-    def get_all(self, lock_ids: Iterable[LockId]) -> dict[LockId, LockedEnvironment | None]:
-        """Return many locks, asked for at the same time."""
-        lock_ids = list(dict.fromkeys(lock_ids))
-        if len(lock_ids) < 2:
-            return {lock_id: self.get(lock_id) for lock_id in lock_ids}
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return dict(zip(lock_ids, pool.map(self.get, lock_ids), strict=True))
 
     def _provenances(self, lock_id: LockId) -> Iterator[Provenance]:
         """Yield the project's notes on a lock, the latest last."""

@@ -328,15 +328,6 @@ def test_a_lock_that_is_whole_is_not_written_again(
     assert store.get(LAYOUT.lock(OLD.id)) == first
 
 
-def test_many_locks_come_at_once(locks: LockStore) -> None:
-    locks.keep(OLD)
-    locks.keep(NEW)
-    missing = LockId("ff" * 20)
-    assert locks.get_all([OLD.id, NEW.id, missing, OLD.id]) == {OLD.id: OLD, NEW.id: NEW, missing: None}
-    assert locks.get_all([OLD.id]) == {OLD.id: OLD}
-    assert locks.get_all([]) == {}
-
-
 def test_a_group_with_a_flipped_digit_counts_as_none(locks: LockStore, own: MemoryBlobStore) -> None:
     locks.keep_group(LockGroup.of({Platform.LINUX_64: OLD.id, Platform.LINUX_AARCH64: ON_ARM.id}))
     (info,) = own.list(LAYOUT.groups(OLD.id))
