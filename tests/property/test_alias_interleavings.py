@@ -53,7 +53,12 @@ class Actor:
 
         def in_turn(*arguments: Any) -> Any:
             self._waits.put(True)
-            if not self._turns.get(timeout=10):
+            try:
+                is_its_turn = self._turns.get(timeout=10)
+            except queue.Empty:
+                # The example was given up.
+                raise Stopped from None
+            if not is_its_turn:
                 raise Stopped
             found = method(*arguments)
             return list(found) if isinstance(found, Iterator) else found

@@ -24,6 +24,8 @@ from mfenv.io.files import copy_hashing, sha256_of
 Download = Callable[[str, Path], Awaitable[None]]
 """Bring the file at a URL to a path; raise anything when that does not work."""
 
+USED = ".used"
+"""Beside a package file: its time tells when that was last used."""
 LOCK_TIMEOUT = 3600.0
 SILENCE = 30.0
 """Seconds without a byte after which a download counts as broken off."""
@@ -73,8 +75,8 @@ async def _bring(wanted: WantedFile, sha256: str | None, archives: Path, downloa
     path = archives / sha256 / wanted.name
     if await _is_whole(path, sha256):
         with contextlib.suppress(OSError):
-            # When it was last used: nobody clears it away now.
-            os.utime(path)
+            # When it was last used: nobody clears it away now. The file's own time stays: uv knows wheels by it.
+            (path.parent / USED).touch()
         return FetchedFile(name=wanted.name, sha256=sha256, size=path.stat().st_size, how="cached")
     async with held_async(archives / sha256 / ".lock", timeout=LOCK_TIMEOUT):
         if await _is_whole(path, sha256):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -13,6 +12,7 @@ from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment
 from mfenv.domain.machine import Machine, unmet
 from mfenv.errors import EnvironmentsError, HydrationFailed
 from mfenv.hydrate.activation import activation_of, write_variables
+from mfenv.hydrate.archives import USED
 from mfenv.hydrate.conda import CondaInstaller
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.link_scripts import run_post_link
@@ -152,8 +152,7 @@ class Hydrator:
         try:
             if sha256_of(path) == package.converted.sha256:
                 with contextlib.suppress(OSError):
-                    # When it was last used.
-                    os.utime(path)
+                    (path.parent / USED).touch()
                 return True
             path.unlink()
         except FileNotFoundError:

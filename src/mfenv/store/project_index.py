@@ -289,6 +289,9 @@ def _next(before: Line, line: Line, *, keeps_times: bool) -> Line:
     if keeps_times:
         return max(before, line, key=_order)
     key, time, value = line
+    if key.startswith("s/") and before[1] > stamp(_time(time) + _AHEAD):
+        # `is_shared` does not believe such a time: a later one would be written again by every run.
+        return line
     return key, max(time, _after(before[1])), value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -48,7 +49,7 @@ def run(wanted: WantedFile, archives: Path, download: Callable[[str, Path], Awai
 
 
 def files(archives: Path) -> list[str]:
-    found = (path for path in archives.rglob("*") if path.is_file() and path.name != ".lock")
+    found = (path for path in archives.rglob("*") if path.is_file() and path.name not in {".lock", ".used"})
     return sorted(path.relative_to(archives).as_posix() for path in found)
 
 
@@ -59,9 +60,13 @@ def _got(how: str) -> FetchedFile:
 def test_a_file_is_fetched_once_and_then_found(archives: Path) -> None:
     download = Served()
     assert run(WANTED, archives, download) == _got("fetched")
+    path = archives / SHA256 / WANTED.name
+    os.utime(path, (1_000_000, 1_000_000))
     assert run(WANTED, archives, download) == _got("cached")
     assert download.urls == [WANTED.url]
     assert files(archives) == [f"{SHA256}/{WANTED.name}"]
+    # uv keeps what it unpacked for as long as a wheel's time stays.
+    assert path.stat().st_mtime == 1_000_000
 
 
 @pytest.mark.parametrize("damage", [b"", CONTENT[:-1], CONTENT + b"x", b"X" + CONTENT[1:]])

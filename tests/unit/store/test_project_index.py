@@ -143,6 +143,18 @@ def test_what_a_wrong_clock_noted_in_times_to_come_is_not_believed(index: Projec
     assert [index.is_shared(lock(number), "s3://one", since=since) for number in (1, 2)] == [False, True]
 
 
+def test_what_a_wrong_clock_noted_in_times_to_come_is_put_right_by_the_next_note(
+    index: ProjectIndex, path: Path
+) -> None:
+    now = datetime.now(timezone.utc)
+    index.set_shared([lock(1)], "s3://one", now + timedelta(days=365))
+    index.set_shared([lock(1)], "s3://one", now)
+    assert index.is_shared(lock(1), "s3://one", since=now - timedelta(hours=12))
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    index.set_shared([lock(1)], "s3://one", now)
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
+
+
 def test_names_of_this_project_are_kept(index: ProjectIndex, path: Path) -> None:
     first = Alias.of(ByName(name="a"), {Platform.LINUX_64: lock(1)}, user="ana", time=TIME)
     second = Alias.of(

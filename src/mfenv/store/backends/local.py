@@ -60,9 +60,9 @@ class LocalBlobStore:
         return {key: found for key in keys if (found := self._info(key))}
 
     def upload(self, files: Mapping[str, Path], on_transfer: OnTransfer | None = None) -> None:
-        """See `BlobStore.upload`. Costs no space where the file system has hard links."""
+        """See `BlobStore.upload`."""
         for key, source in files.items():
-            self._write(key, lambda path, source=source: _link_or_copy(source, path))  # type: ignore[misc]
+            self._write(key, lambda path, source=source: _copy(source, path))  # type: ignore[misc]
             if on_transfer:
                 on_transfer(key, source.stat().st_size)
 
@@ -133,15 +133,12 @@ class LocalBlobStore:
         )
 
 
-def _link_or_copy(source: Path, path: Path) -> None:
+def _copy(source: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
-        try:
-            neighbour.hardlink_to(source)
-        except OSError:
-            shutil.copyfile(source, neighbour)
-        os.utime(neighbour)
+        # Copied and not linked: damage to the one should leave the other, and each has a time of its own.
+        shutil.copyfile(source, neighbour)
         neighbour.replace(path)
     finally:
         neighbour.unlink(missing_ok=True)
