@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.conftest import finished
 
 if TYPE_CHECKING:
     from tests.conftest import Flows, Ran
@@ -41,7 +40,7 @@ class Long(FlowSpec):
     @conda(packages={"six": "1.17.0"})
     @step
     def end(self):
-        tell()
+        pass
 """
 YEAR = 365 * 24 * 3600
 
@@ -128,9 +127,9 @@ def test_a_run_that_is_under_way_keeps_what_it_needs_however_old(flows: Flows, t
     assert done["local"]["removed"] > 0
     assert not (tmp_path / "local" / "envs" / idle[0]).exists()
     (flows.folder / "go").write_text("go")
-    ran = finished(running).succeeded()
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 0, said
     assert len(list((tmp_path / "local" / "envs").iterdir())) == 2
-    assert ran.fact("end")["prefix"].startswith(str(tmp_path / "local"))
 
 
 def test_what_is_removed_here_comes_again(flows: Flows, tmp_path: Path) -> None:

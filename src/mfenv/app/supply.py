@@ -54,6 +54,7 @@ class Supplier:
         """
         tell = on_event or (lambda _event: None)
         missing = [artifact for artifact in artifacts if not self._is_here(artifact, whole=again)]
+        damaged = {artifact for artifact in missing if archive_path(artifact, self._archives).exists()}
         packages = self._opened(tell) if missing else None
         if packages is None:
             return 0
@@ -62,7 +63,7 @@ class Supplier:
         self._went.update({artifact.sha256: how for artifact, how in came.items()})
         for artifact, how in came.items():
             if how is Brought.WHOLE:
-                tell({"brought": artifact.file_name, "bytes": artifact.size})
+                tell({"healed" if artifact in damaged else "brought": artifact.file_name, "bytes": artifact.size})
             elif how is Brought.DAMAGED:
                 tell({"damaged": packages.key(artifact)})
         if self._trouble:
