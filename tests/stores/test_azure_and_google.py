@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +18,9 @@ from mfenv.store.backends.azure import AzureObjectClient
 from mfenv.store.backends.gs import GsObjectClient
 from mfenv.store.base import BlobStore
 from mfenv.store.objects import ObjectBlobStore
-from mfenv.testing.azurite import Azurite, azurite
+from mfenv.testing.azurite import Azurite
 from mfenv.testing.contracts import BlobStoreContract
-from mfenv.testing.gs_emulator import GsEmulator, gs_emulator
-from mfenv.testing.object_stores import Answer, Harm, Wire, cut
+from mfenv.testing.gs_emulator import GsEmulator
 
 if TYPE_CHECKING:
     from tests.conftest import Flows
@@ -49,23 +46,6 @@ def flows(flows: Flows) -> Flows:
     """Reaches the package index, which has what Metaflow needs for these datastores, as this machine is set up to."""
     prefixes = ("UV_", "SSL_CERT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     return flows.using(**{name: value for name, value in os.environ.items() if name.startswith(prefixes)})
-
-
-@pytest.fixture(scope="session")
-def azure_server() -> Iterator[Azurite]:
-    with azurite() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def gs_server() -> Iterator[GsEmulator]:
-    with gs_emulator() as server:
-        yield server
-
-
-@pytest.fixture
-def place() -> str:
-    return f"place-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture
@@ -112,40 +92,6 @@ def test_a_container_that_is_not_there_is_named(azure_server: Azurite, gs_server
             assert caught.value.message.startswith(f"`{store.location}/a` cannot be used: ")
             assert caught.value.hint is not None
             assert caught.value.hint.startswith("Make the bucket or container")
-
-
-def busy(times: int) -> Harm:
-    left = [times]
-
-    def harm(_method: str, _path: str, answer: Answer | None) -> Answer | None:
-        if answer is not None or not left[0]:
-            return None
-        left[0] -= 1
-        return Answer(status=503, headers=(("Content-Type", "application/json"),), body=b"{}")
-
-    return harm
-
-
-@pytest.fixture
-def wire(gs_server: GsEmulator) -> Iterator[Wire]:
-    wire = Wire(gs_server.port)
-    yield wire
-    wire.close()
-
-
-@pytest.mark.parametrize("harm", [busy(2), cut(times=1)])
-def test_what_passes_is_endured_by_googles_client(
-    gs_server: GsEmulator, wire: Wire, harm: Harm, place: str, tmp_path: Path
-) -> None:
-    gs_server.bucket(place)
-    bucket = replace(gs_server, port=wire.port).bucket(place)
-    store = ObjectBlobStore(GsObjectClient(lambda: bucket, place), pauses=(0, 0, 0))
-    content = bytes(range(256)) * 1000
-    store.put("mfenv/v1/a", content)
-    wire.harm = harm
-    assert store.get("mfenv/v1/a") == content
-    assert store.download({"mfenv/v1/a": tmp_path / "a"}) == {"mfenv/v1/a"}
-    assert (tmp_path / "a").read_bytes() == content
 
 
 def _on(flows: Flows, folder: Path, **variables: str) -> Flows:

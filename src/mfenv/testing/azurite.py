@@ -37,23 +37,24 @@ class Azurite:
     """A server that runs."""
 
     port: int
-    certificate: Path
+    certificate: Path | None
+    """None where it speaks plain HTTP, which a `Wire` can carry."""
     variables: dict[str, str]
     """What makes Metaflow's Azure client use it."""
 
     @property
     def endpoint(self) -> str:
         """The address of the blob service."""
-        return f"https://127.0.0.1:{self.port}/{ACCOUNT}"
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}/{ACCOUNT}"
 
     def container(self, name: str) -> Any:
-        """Return azure-storage-blob's client for a container, which is made if need be."""
+        """Return azure-storage-blob's client for a container, which is made if need be. It does not pause."""
         from azure.core.exceptions import ResourceExistsError
-        from azure.storage.blob import ContainerClient
+        from azure.storage.blob import ContainerClient, LinearRetry
 
-        client = ContainerClient(
-            self.endpoint, name, credential=KEY, connection_verify=str(self.certificate), retry_total=0
-        )
+        verify = str(self.certificate) if self.certificate else True
+        again = LinearRetry(backoff=0, random_jitter_range=0)
+        client = ContainerClient(self.endpoint, name, credential=KEY, connection_verify=verify, retry_policy=again)
         with contextlib.suppress(ResourceExistsError):
             client.create_container()
         return client
@@ -74,15 +75,19 @@ def installed() -> Path:
 
 
 @contextlib.contextmanager
-def azurite() -> Iterator[Azurite]:
-    """Run Azurite until the end of the block, or of this process."""
+def azurite(*, is_encrypted: bool = True) -> Iterator[Azurite]:
+    """Run Azurite until the end of the block, or of this process. It takes tokens only where it `is_encrypted`."""
     program = installed()
     with tempfile.TemporaryDirectory(prefix="mfenv-azurite-") as scratch, token_server() as tokens:
-        certificate, key = _certificate(Path(scratch))
         port = free_port()
         command = [str(program), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", scratch, "--silent"]
-        command += ["--skipApiVersionCheck", "--disableTelemetry", "--oauth", "basic"]
-        command += ["--cert", str(certificate), "--key", str(key)]
+        command += ["--skipApiVersionCheck", "--disableTelemetry"]
+        if not is_encrypted:
+            with ends_with_this_process(command, port):
+                yield Azurite(port=port, certificate=None, variables={})
+            return
+        certificate, key = _certificate(Path(scratch))
+        command += ["--oauth", "basic", "--cert", str(certificate), "--key", str(key)]
         with ends_with_this_process(command, port):
             yield Azurite(
                 port=port,

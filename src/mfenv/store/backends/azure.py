@@ -11,6 +11,11 @@ from mfenv.store.objects import Trouble
 
 _BUSY = {408, 429, 500, 502, 503, 504}
 _PARTS_AT_ONCE = 4
+# The client waits 15 seconds and more before each of its own three further attempts. `ObjectBlobStore` tries again
+# sooner, and only so knows of a `put` whether an attempt whose answer was lost was the one that wrote.
+_ONCE = {"retry_total": 0}
+# A part of a large file is worth another attempt before all of the file is.
+_BY_PARTS = {"retry_total": 1, "max_concurrency": _PARTS_AT_ONCE}
 # What a touch sets; the time of an object goes on with its metadata.
 _TOUCHED = {"mfenv": "touched"}
 
@@ -34,7 +39,7 @@ class AzureObjectClient:
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            content: bytes = self._blob(key).download_blob().readall()
+            content: bytes = self._blob(key).download_blob(**_ONCE).readall()
         except ResourceNotFoundError as error:
             _check_for_container(error)
             return None
@@ -42,24 +47,31 @@ class AzureObjectClient:
 
     def put(self, key: str, content: bytes) -> bool:
         """See `ObjectClient.put`."""
-        from azure.core.exceptions import ResourceExistsError
+        from azure.core.exceptions import HttpResponseError, ResourceExistsError
 
         try:
-            self._blob(key).upload_blob(content, overwrite=False)
-        except ResourceExistsError:
+            self._blob(key).upload_blob(content, overwrite=False, **_ONCE)
+        except ResourceExistsError as error:
+            # The client means every conflict by this, such as with a container that is being deleted.
+            _check_for_container(error)
             return False
+        except HttpResponseError as error:
+            # Said to who may create blobs but not write to those that are there.
+            if _code(error) == "UnauthorizedBlobOverwrite":
+                return False
+            raise
         return True
 
     def replace(self, key: str, content: bytes) -> None:
         """See `ObjectClient.replace`."""
-        self._blob(key).upload_blob(content, overwrite=True)
+        self._blob(key).upload_blob(content, overwrite=True, **_ONCE)
 
     def info(self, key: str) -> BlobInfo | None:
         """See `ObjectClient.info`."""
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            found = self._blob(key).get_blob_properties()
+            found = self._blob(key).get_blob_properties(**_ONCE)
         except ResourceNotFoundError as error:
             _check_for_container(error)
             return None
@@ -67,21 +79,21 @@ class AzureObjectClient:
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """See `ObjectClient.list`."""
-        for found in self._container().list_blobs(name_starts_with=self._prefix + prefix):
+        for found in self._container().list_blobs(name_starts_with=self._prefix + prefix, **_ONCE):
             key = found.name.removeprefix(self._prefix)
             yield BlobInfo(key=key, size=found.size, modified=found.last_modified)
 
     def send(self, key: str, path: Path) -> None:
         """See `ObjectClient.send`."""
         with path.open("rb") as file:
-            self._blob(key).upload_blob(file, overwrite=True, max_concurrency=_PARTS_AT_ONCE)
+            self._blob(key).upload_blob(file, overwrite=True, **_BY_PARTS)
 
     def bring(self, key: str, path: Path) -> bool:
         """See `ObjectClient.bring`."""
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            stream = self._blob(key).download_blob(max_concurrency=_PARTS_AT_ONCE)
+            stream = self._blob(key).download_blob(**_BY_PARTS)
         except ResourceNotFoundError as error:
             _check_for_container(error)
             return False
@@ -94,7 +106,7 @@ class AzureObjectClient:
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            self._blob(key).set_blob_metadata(_TOUCHED)
+            self._blob(key).set_blob_metadata(_TOUCHED, **_ONCE)
         except ResourceNotFoundError as error:
             _check_for_container(error)
 
@@ -104,7 +116,7 @@ class AzureObjectClient:
 
         for key in keys:
             try:
-                self._blob(key).delete_blob(delete_snapshots="include")
+                self._blob(key).delete_blob(delete_snapshots="include", **_ONCE)
             except ResourceNotFoundError as error:
                 _check_for_container(error)
 
@@ -115,9 +127,10 @@ class AzureObjectClient:
         if isinstance(error, core.ClientAuthenticationError):
             return Trouble.NO_CREDENTIALS
         if isinstance(error, core.HttpResponseError):
-            if _code(error) == "ContainerNotFound":
+            if _is_of_container(error):
                 return Trouble.NO_PLACE
-            if error.status_code in _BUSY or isinstance(error, core.IncompleteReadError):
+            # Without a status when the client gave up on a body that broke off.
+            if error.status_code in _BUSY or error.status_code is None or isinstance(error, core.IncompleteReadError):
                 return Trouble.MOMENTARY
             return Trouble.DENIED if error.status_code == 403 else Trouble.OTHER
         if isinstance(error, core.ServiceRequestError | core.ServiceResponseError):
@@ -129,10 +142,15 @@ class AzureObjectClient:
 
 
 def _code(error: Any) -> str:
-    return str(getattr(error, "error_code", "") or "")
+    code = getattr(error, "error_code", "") or ""
+    return str(getattr(code, "value", code))
+
+
+def _is_of_container(error: Any) -> bool:
+    return _code(error) in {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
 
 
 def _check_for_container(error: Exception) -> None:
     """Raise again what says that the whole container is not there."""
-    if _code(error) == "ContainerNotFound":
+    if _is_of_container(error):
         raise error

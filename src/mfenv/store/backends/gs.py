@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from mfenv.store.objects import Trouble
 _BUSY = {408, 429, 500, 502, 503, 504}
 # What a touch sets; the time of an object goes on with its metadata.
 _TOUCHED = {"mfenv": "touched"}
+# The client tries again for two minutes. `ObjectBlobStore` tries again as well, and only so knows of a `put` whether an
+# attempt whose answer was lost was the one that wrote.
+_ONCE: dict[str, Any] = {"retry": None}
+_FILE_RETRY_SECONDS = 10
 
 
 class GsObjectClient:
@@ -33,7 +38,7 @@ class GsObjectClient:
         from google.api_core.exceptions import NotFound
 
         try:
-            content: bytes = self._blob(key).download_as_bytes()
+            content: bytes = self._blob(key).download_as_bytes(**_ONCE)
         except NotFound as error:
             _check_for_bucket(error)
             return None
@@ -44,29 +49,36 @@ class GsObjectClient:
         from google.api_core.exceptions import PreconditionFailed
 
         try:
-            self._blob(key).upload_from_string(content, if_generation_match=0)
+            self._blob(key).upload_from_string(content, if_generation_match=0, **_ONCE)
         except PreconditionFailed:
             return False
         return True
 
     def replace(self, key: str, content: bytes) -> None:
         """See `ObjectClient.replace`."""
-        self._blob(key).upload_from_string(content)
+        self._blob(key).upload_from_string(content, **_ONCE)
 
     def info(self, key: str) -> BlobInfo | None:
         """See `ObjectClient.info`."""
-        found = self._bucket().get_blob(self._prefix + key)
-        return None if found is None else BlobInfo(key=key, size=found.size, modified=found.updated)
+        from google.api_core.exceptions import NotFound
+
+        found = self._blob(key)
+        try:
+            found.reload(**_ONCE)
+        except NotFound as error:
+            _check_for_bucket(error)
+            return None
+        return BlobInfo(key=key, size=found.size, modified=found.updated)
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """See `ObjectClient.list`."""
-        for found in self._bucket().list_blobs(prefix=self._prefix + prefix):
+        for found in self._bucket().list_blobs(prefix=self._prefix + prefix, **_ONCE):
             key = found.name.removeprefix(self._prefix)
             yield BlobInfo(key=key, size=found.size, modified=found.updated)
 
     def send(self, key: str, path: Path) -> None:
         """See `ObjectClient.send`."""
-        self._blob(key).upload_from_filename(str(path))
+        self._blob(key).upload_from_filename(str(path), retry=_file_retry())
 
     def bring(self, key: str, path: Path) -> bool:
         """See `ObjectClient.bring`."""
@@ -74,7 +86,7 @@ class GsObjectClient:
 
         try:
             with path.open("wb") as file:
-                self._blob(key).download_to_file(file)
+                self._blob(key).download_to_file(file, retry=_file_retry())
         except NotFound as error:
             _check_for_bucket(error)
             return False
@@ -87,7 +99,7 @@ class GsObjectClient:
         blob = self._blob(key)
         blob.metadata = _TOUCHED
         try:
-            blob.patch()
+            blob.patch(**_ONCE)
         except NotFound as error:
             _check_for_bucket(error)
 
@@ -97,7 +109,7 @@ class GsObjectClient:
 
         for key in keys:
             try:
-                self._blob(key).delete()
+                self._blob(key).delete(**_ONCE)
             except NotFound as error:
                 _check_for_bucket(error)
 
@@ -107,22 +119,34 @@ class GsObjectClient:
         from google.auth import exceptions as auth
         from requests import exceptions as http
 
-        if isinstance(error, auth.GoogleAuthError):
+        if isinstance(error, auth.TransportError):
+            return Trouble.MOMENTARY
+        if isinstance(error, auth.GoogleAuthError | api.Unauthorized):
             return Trouble.NO_CREDENTIALS
         if isinstance(error, api.NotFound):
             return Trouble.NO_PLACE
         if isinstance(error, api.Forbidden):
             return Trouble.DENIED
-        if isinstance(error, api.Unauthorized):
-            return Trouble.NO_CREDENTIALS
-        if isinstance(error, api.RetryError | http.ConnectionError | http.ChunkedEncodingError | http.Timeout):
-            return Trouble.MOMENTARY
         if isinstance(error, api.GoogleAPICallError):
             return Trouble.MOMENTARY if error.code in _BUSY else Trouble.OTHER
+        if isinstance(error, api.RetryError | http.ConnectionError | http.ChunkedEncodingError | http.Timeout):
+            return Trouble.MOMENTARY
+        # The client lets these through as they are.
+        if isinstance(error, ConnectionError | HTTPException) or type(error).__module__.startswith("urllib3"):
+            return Trouble.MOMENTARY
+        if isinstance(error, api.GoogleAPIError | http.RequestException):
+            return Trouble.OTHER
         return Trouble.MOMENTARY if type(error).__name__ == "DataCorruption" else None
 
     def _blob(self, key: str) -> Any:
         return self._bucket().blob(self._prefix + key)
+
+
+def _file_retry() -> Any:
+    """Return the client's own way of trying again, for a short time: it goes on where a file broke off."""
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_deadline(_FILE_RETRY_SECONDS)
 
 
 def _check_for_bucket(error: Exception) -> None:
