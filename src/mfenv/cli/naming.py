@@ -18,8 +18,7 @@ from mfenv.domain.platform import Platform
 from mfenv.domain.reference import ByName, EnvironmentRef, parse_pathspec, parse_reference
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.config import read_settings
-from mfenv.metaflow.known import KnownEnvironments
-from mfenv.metaflow.legacy import read_through
+from mfenv.metaflow.known import known_environments
 from mfenv.metaflow.wiring import wire
 from mfenv.store.aliases import taken
 
@@ -48,7 +47,7 @@ def name_environment(
     platforms = [Platform.parse(text, where="--arch") for text in archs]
     wiring = wire(read_settings(), DEFAULT_DATASTORE)
     try:
-        locks, requests = _known(wiring).find_all(ref, where=where)
+        locks, requests = known_environments(wiring, _tell).find_all(ref, where=where)
         if missing := [platform.value for platform in platforms if platform not in locks]:
             raise InvalidSpec(
                 f"--arch: `{ref}` has no environment for {', '.join(missing)}, only for "
@@ -59,15 +58,6 @@ def name_environment(
         return give_name(wiring, target, chosen, requests=requests, local_only=local_only)
     finally:
         wiring.close()
-
-
-def _known(wiring: Wiring) -> KnownEnvironments:
-    return KnownEnvironments(
-        wiring.locks,
-        aliases=lambda: wiring.aliases(tell=_tell),
-        index=wiring.index,
-        import_legacy=read_through(wiring, _tell),
-    )
 
 
 def _tell(line: str) -> None:
@@ -130,7 +120,7 @@ def history_of(name: str) -> tuple[list[Alias], Alias | None]:
         found = aliases.history(ref) if aliases else []
         if not found and not own:
             # Whoever said it was stopped before the note, or nobody did.
-            known = KnownEnvironments(wiring.locks, aliases=lambda: wiring.aliases(tell=_tell), index=wiring.index)
+            known = known_environments(wiring, _tell)
             found = [known.alias(ref, where="ALIAS")]
         return found, own
     finally:

@@ -18,6 +18,7 @@ from metaflow.util import get_username
 
 from mfenv.app.files import read_file
 from mfenv.app.hydrate import BackgroundHydration
+from mfenv.app.known import KnownEnvironments
 from mfenv.app.progress import TransferLine
 from mfenv.app.request import request_of
 from mfenv.app.settings import Settings
@@ -57,8 +58,7 @@ from mfenv.metaflow.boundary import EnvironmentException
 from mfenv.metaflow.code_root import CodeRoot
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.enter import ENVIRONMENT_ID
-from mfenv.metaflow.known import KnownEnvironments
-from mfenv.metaflow.legacy import read_through
+from mfenv.metaflow.known import known_environments
 from mfenv.metaflow.needs import metaflow_needs
 from mfenv.metaflow.requirements import Reader, Reading, forget_credentials, wants_gpu
 from mfenv.metaflow.wiring import wire
@@ -211,13 +211,7 @@ class Launch:
 
     def _known(self) -> KnownEnvironments:
         assert self._wiring is not None
-        wiring = self._wiring
-        return KnownEnvironments(
-            wiring.locks,
-            aliases=lambda: wiring.aliases(tell=self._echo),
-            index=wiring.index,
-            import_legacy=read_through(wiring, self._echo),
-        )
+        return known_environments(self._wiring, self._echo)
 
     def _lock_requests(
         self, wiring: Wiring, requests: Mapping[str, ResolutionRequest], layers: Mapping[str, SpecLayer]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mfenv.app.known import KnownEnvironments
 from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, RequestKey
 from mfenv.domain.group import LockGroup
@@ -16,7 +17,7 @@ from mfenv.domain.platform import Platform, baseline
 from mfenv.domain.provenance import Provenance
 from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef, parse_reference
 from mfenv.errors import InvalidSpec, StoreError
-from mfenv.metaflow.known import KnownEnvironments, _ids_in
+from mfenv.metaflow.known import _ids_in, environment_of_step
 from mfenv.store.aliases import AliasStore
 from mfenv.store.backends.memory import MemoryBlobStore
 from mfenv.store.base import BlobInfo
@@ -49,7 +50,9 @@ def locks() -> LockStore:
 
 @pytest.fixture
 def known(locks: LockStore, aliases: AliasStore, tmp_path: Path) -> KnownEnvironments:
-    return KnownEnvironments(locks, aliases=lambda: aliases, index=ProjectIndex(tmp_path / "conda_v2.cnd"))
+    return KnownEnvironments(
+        locks, of_step=environment_of_step, aliases=lambda: aliases, index=ProjectIndex(tmp_path / "conda_v2.cnd")
+    )
 
 
 def alias_of(text: str, *locks: LockedEnvironment) -> Alias:
@@ -93,7 +96,9 @@ def test_a_name_that_is_moved_means_the_same_to_who_looked_it_up_before(
     assert known.find(ref, LINUX, where="here") == LOCK
     aliases.point(alias_of("team/env", other))
     assert known.find(ref, LINUX, where="here") == LOCK
-    later = KnownEnvironments(locks, aliases=lambda: aliases, index=ProjectIndex(tmp_path / "conda_v2.cnd"))
+    later = KnownEnvironments(
+        locks, of_step=environment_of_step, aliases=lambda: aliases, index=ProjectIndex(tmp_path / "conda_v2.cnd")
+    )
     assert later.find(ref, LINUX, where="here") == other
 
 
@@ -131,7 +136,9 @@ def test_an_unknown_name_is_said_to_who_may_not_list_names(known: KnownEnvironme
         def list(self, prefix: str) -> Iterator[BlobInfo]:
             raise StoreError(f"`{prefix}` cannot be listed: access is denied")
 
-    refused = KnownEnvironments(LockStore(MemoryBlobStore()), aliases=lambda: AliasStore(Unlisted()))
+    refused = KnownEnvironments(
+        LockStore(MemoryBlobStore()), of_step=environment_of_step, aliases=lambda: AliasStore(Unlisted())
+    )
     with pytest.raises(InvalidSpec) as caught:
         refused.find(ByName(name="team/env"), LINUX, where="here")
     assert caught.value.message == "here: no environment is known by the name `team/env:latest`"
