@@ -60,6 +60,47 @@ class ByPathspec:
 
 EnvironmentRef = ByName | ByLock | ByPathspec
 
+LEAST_DIGITS = 6
+"""How many digits of an id people have to type at least."""
+
+_DIGITS = re.compile(rf"[0-9a-f]{{{LEAST_DIGITS},40}}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """What a user typed on a command line, and what it may stand for, in the order in which it is looked up."""
+
+    text: str
+    candidates: tuple[EnvironmentRef, ...]
+    digits: str = ""
+    """The first digits of an id, where it may be that as well."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_typed(text: str, *, where: str, is_pathspec: bool = False) -> Typed:
+    """Read what names an environment on a command line, as written at `where`.
+
+    Beside what `parse_reference` reads, that is ``Flow/Run/Step`` as it is, an id of a request and the first digits of
+    an id. What can be a name is looked up as a name first. Raises `InvalidSpec`.
+    """
+    text = text.strip()
+    if is_pathspec or text.startswith(_STEP):
+        return Typed(text=text, candidates=(parse_pathspec(text, where=where),))
+    digits = text if _DIGITS.fullmatch(text) else ""
+    found: list[EnvironmentRef] = []
+    try:
+        found.append(parse_reference(text, where=where))
+    except InvalidSpec as error:
+        try:
+            return Typed(text=text, candidates=(parse_pathspec(text, where=where),))
+        except InvalidSpec:
+            raise error from None
+    if text.count("/") in {2, 3} and ":" not in text:
+        found.append(parse_pathspec(text, where=where))
+    return Typed(text=text, candidates=tuple(found), digits=digits)
+
 
 def parse_reference(text: str, *, where: str) -> EnvironmentRef:
     """Read the name of an environment, as written at `where`.

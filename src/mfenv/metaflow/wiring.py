@@ -17,17 +17,20 @@ from mfenv.metaflow.datastore import shared_store
 
 def wire(
     settings: Settings,
-    datastore_type: str,
+    datastore_type: str | None,
     *,
     credentials: Iterable[ChannelCredentials] = (),
     index_secrets: Iterable[IndexSecret] = (),
 ) -> Wiring:
-    """Return the object graph of the project at hand, which shares through the datastore of type `datastore_type`."""
+    """Return the object graph of the project at hand, which shares through the datastore of type `datastore_type`.
+
+    Without one, nothing is shared.
+    """
     project = local_datastore()
     return Wiring(
         settings,
         project=project,
-        open_store=lambda: shared_store(datastore_type, settings, project / "conda_env"),
+        open_store=lambda: shared_store(datastore_type, settings, project / "conda_env") if datastore_type else None,
         credentials=credentials,
         index_secrets=index_secrets,
     )

@@ -6,6 +6,7 @@ the project's folder need not be asked of the store.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -155,6 +156,30 @@ class LockStore:
         found = {group.lock_for(platform) for group in self.groups(lock_id)} - {None}
         return found.pop() if len(found) == 1 else None
 
+    def ids(self, *, only_own: bool = False) -> set[LockId]:
+        """Return the ids of all locks that the project or the shared store has; without reading any."""
+        found = {_id_of(info.key) for info in self._own.list(_OWN.locks)}
+        shared = None if only_own else self._shared()
+        found |= {_id_of(info.key) for info in shared.list(self._layout.locks)} if shared else set()
+        return {LockId(text) for text in found if is_id(text)}
+
+    def answered(self, request: RequestKey) -> set[LockId]:
+        """Return all locks that are noted to answer a request in the shared store, on any target."""
+        shared, prefix = self._shared(), f"{self._layout.requests}{request}/"
+        keys = [info.key.removeprefix(prefix) for info in shared.list(prefix)] if shared else []
+        found = {key.split("/")[1] for key in keys if key.count("/") >= 2}
+        return {LockId(text) for text in found if is_id(text)}
+
+    def notes(self, lock_id: LockId, *, only_own: bool = False) -> list[Provenance]:
+        """Return all that is known of how a lock came about, the latest last; of the shared store, where that is."""
+        found = {(note.request, note.user, note.time): note for note in self._provenances(lock_id)}
+        shared = None if only_own else self._shared()
+        for info in shared.list(self._layout.provenances(lock_id)) if shared else ():
+            with contextlib.suppress(LockError):
+                note = provenance_json.load((shared.get(info.key) if shared else None) or b"", path=info.key)
+                found.setdefault((note.request, note.user, note.time), note)
+        return sorted(found.values(), key=lambda note: note.time)
+
     def _provenances(self, lock_id: LockId) -> Iterator[Provenance]:
         """Yield the project's notes on a lock, the latest last."""
         for key in sorted(info.key for info in self._own.list(_OWN.provenances(lock_id))):
@@ -174,6 +199,10 @@ class LockStore:
         except LockError:
             return True
         return False
+
+
+def _id_of(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".json")
 
 
 _GROUP_SCHEMA = "mfenv/group/1"

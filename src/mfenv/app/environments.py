@@ -1,0 +1,114 @@
+"""Environments by all that people call them: the way in for commands and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mfenv.app.known import KnownEnvironments
+from mfenv.app.wiring import Wiring
+from mfenv.domain.digest import LockId, RequestKey
+from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.platform import Platform
+from mfenv.domain.reference import ByLock, EnvironmentRef, Typed, parse_typed
+from mfenv.errors import EnvironmentsError, InvalidSpec, LockError
+
+_MOST = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a user's word stands for: locks by platform, and the requests that they answered, where known."""
+
+    ref: EnvironmentRef
+    locks: Mapping[Platform, LockId]
+    requests: Mapping[Platform, RequestKey] = field(default_factory=dict)
+
+
+class Environments:
+    """Finds environments by names, ids, first digits of ids, and steps of runs."""
+
+    def __init__(self, wiring: Wiring, known: KnownEnvironments) -> None:
+        """Look where `wiring` says; `known` looks names and steps up."""
+        self.wiring = wiring
+        self.known = known
+
+    def look_up(self, text: str, *, where: str, is_pathspec: bool = False) -> Found:
+        """Return what `text`, as written at `where`, stands for, on all platforms.
+
+        Raises `InvalidSpec` for what is not known, and for digits that several ids begin with.
+        """
+        typed = parse_typed(text, where=where, is_pathspec=is_pathspec)
+        first: EnvironmentsError | None = None
+        for ref in typed.candidates:
+            try:
+                locks, requests = self.known.find_all(ref, where=where)
+                return Found(ref=ref, locks=locks, requests=requests)
+            except InvalidSpec as error:
+                first = first or error
+        if typed.digits and (found := self._by_digits(typed, where)):
+            return found
+        assert first is not None
+        raise first
+
+    def find(
+        self, text: str, *, where: str, platform: Platform | None = None, is_pathspec: bool = False
+    ) -> LockedEnvironment:
+        """Return the environment that `text` stands for: that for `platform`, else this machine's, else the only one.
+
+        Raises `InvalidSpec` saying which platforms there are.
+        """
+        found = self.look_up(text, where=where, is_pathspec=is_pathspec)
+        wanted = platform or self._platform_of(found) or Platform.host()
+        if wanted not in found.locks and platform is None and len(found.locks) == 1:
+            wanted = next(iter(found.locks))
+        if wanted not in found.locks:
+            known = ", ".join(sorted(one.value for one in found.locks))
+            raise InvalidSpec(
+                f"{where}: `{text}` has no environment for {wanted.value}, only for {known}",
+                hint=f"Choose with --arch, or resolve it for {wanted.value} as well",
+            )
+        return self.lock(found.locks[wanted], where=where)
+
+    def _platform_of(self, found: Found) -> Platform | None:
+        """Return the platform of the very lock that was named, which others were resolved together with."""
+        named = found.ref.lock if isinstance(found.ref, ByLock) else None
+        return next((platform for platform, lock in found.locks.items() if lock == named), None)
+
+    def lock(self, lock_id: LockId, *, where: str) -> LockedEnvironment:
+        """Return a lock by its id. Raises `InvalidSpec` when nobody has it."""
+        lock = self.wiring.locks.get(lock_id)
+        if lock is None:
+            raise InvalidSpec(
+                f"{where}: the environment `{lock_id}` is known by its id, but its lock is not in the store",
+                hint="Check --datastore and METAFLOW_CONDA_S3ROOT or its like, or resolve it again",
+            )
+        return lock
+
+    def _by_digits(self, typed: Typed, where: str) -> Found | None:
+        digits = typed.digits
+        requests = {one.request: one for one in self.wiring.index.defaults() if one.request.startswith(digits)}
+        locks = {lock_id for lock_id in self.wiring.locks.ids() if lock_id.startswith(digits)}
+        answers = {one.lock for one in self.wiring.index.defaults() if one.request in requests}
+        if len(digits) == 40:
+            answers |= self.wiring.locks.answered(RequestKey(digits))
+        found = sorted(locks | answers)
+        if not found:
+            return None
+        by_platform: dict[Platform, list[LockId]] = {}
+        for lock_id in found:
+            try:
+                by_platform.setdefault(self.lock(lock_id, where=where).platform, []).append(lock_id)
+            except (LockError, InvalidSpec):
+                continue
+        if any(len(ids) > 1 for ids in by_platform.values()) or len(requests) > 1:
+            listed = ", ".join(f"`{lock_id}`" for lock_id in found[:_MOST]) + (" ..." if len(found) > _MOST else "")
+            raise InvalidSpec(
+                f"{where}: `{typed.text}` can be one of several environments: {listed}",
+                hint="Write more digits, or the whole id",
+            )
+        return Found(
+            ref=ByLock(lock=found[0]),
+            locks={platform: ids[0] for platform, ids in by_platform.items()},
+            requests={platform: key for key in requests for platform in by_platform},
+        )
