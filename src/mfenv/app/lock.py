@@ -171,7 +171,7 @@ class Locker:
                 Provenance(
                     request=request.key,
                     target=request.target,
-                    asked=request.spec,
+                    asked=request.spec.canonical(),
                     resolver=answer.resolver,
                     user=self.user,
                     time=self.now(),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from mfenv.domain.digest import RequestKey
+from mfenv.domain.digest import Json, RequestKey
 from mfenv.domain.platform import Target
-from mfenv.domain.spec import EnvironmentSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +15,9 @@ class Provenance:
 
     request: RequestKey
     target: Target
-    asked: EnvironmentSpec | None = None
-    """What the request asked for, dates included; None where only its key is known."""
+    asked: Json = None
+    """What the request asked for, as `mfenv.domain.spec.EnvironmentSpec.canonical` has it; None where only its key is
+    known. `mfenv.formats.spec_json` reads it."""
     resolver: str
     user: str
     time: datetime

@@ -24,6 +24,11 @@ class ResolutionRequest:
     kept: tuple[ResolvedPackage, ...] = ()
     """Packages that are in the answer as they are, first and in this order; the spec asks for none of their names."""
 
+    preferred: tuple[ResolvedPackage, ...] = ()
+    """Packages that are taken as long as nothing speaks against them: those of an earlier answer."""
+    preferred_pypi: tuple[tuple[str, str], ...] = ()
+    """The same for PyPI packages: project and version."""
+
     @property
     def match_specs(self) -> tuple[MatchSpec, ...]:
         """Python and the requested conda packages, without those whose markers do not hold for the target.

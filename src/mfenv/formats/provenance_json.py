@@ -20,7 +20,7 @@ def dump(made: Provenance) -> bytes:
         {
             "schema": SCHEMA,
             "request": made.request,
-            "asked": made.asked.canonical() if made.asked else None,
+            "asked": made.asked,
             "target": {
                 "platform": made.target.platform.value,
                 "virtual_packages": [str(package) for package in made.target.virtual_packages],
@@ -33,7 +33,7 @@ def dump(made: Provenance) -> bytes:
 
 
 def load(content: bytes, *, path: str) -> Provenance:
-    """Read a note; what was asked for stays in the text, which nobody reads back. Raises `LockError`."""
+    """Read a note. Raises `LockError`."""
     document = Fields.parse(content, path=path)
     schema = document.required("schema", str)
     if schema != SCHEMA:
@@ -49,6 +49,7 @@ def load(content: bytes, *, path: str) -> Provenance:
             platform=fields.platform(target.required("platform", str), path=target.path),
             virtual_packages=tuple(_virtual_package(text, f"{target.path}.virtual_packages") for text in packages),
         ),
+        asked=document.optional("asked", dict),
         resolver=document.required("resolver", str),
         user=document.required("user", str),
         time=_time(document.required("time", str), f"{path}.time"),

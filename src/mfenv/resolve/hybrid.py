@@ -264,6 +264,7 @@ def pypi_request(
         constraints=request.spec.pypi_constraints,
         flags=request.spec.flags,
         options=request.spec.options,
+        preferred=request.preferred_pypi,
         may_build=may_build,
     )
 

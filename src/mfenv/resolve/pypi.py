@@ -42,6 +42,8 @@ class PypiRequest:
     """What holds for packages if they are chosen at all."""
     flags: tuple[ResolverFlag, ...] = ()
     options: SolveOptions = field(default_factory=SolveOptions)
+    preferred: tuple[tuple[str, str], ...] = ()
+    """Projects and versions that are taken as long as nothing speaks against them."""
     may_build: bool = True
     """Whether wheels can be built for the target here."""
 

@@ -143,7 +143,7 @@ def test_the_note_says_what_was_asked_for_with_its_date(own: MemoryBlobStore) ->
         channels=(Channel(location="conda-forge"),),
         options=SolveOptions(exclude_newer="2025-01-31"),
     )
-    LockStore(own).keep(OLD, replace(MADE, asked=spec))
+    LockStore(own).keep(OLD, replace(MADE, asked=spec.canonical()))
     (info,) = own.list(f"mfenv/v1/provenance/{OLD.id}/")
     assert json.loads(own.get(info.key) or b"") == {
         "schema": "mfenv/provenance/1",

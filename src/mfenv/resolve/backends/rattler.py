@@ -190,6 +190,7 @@ def payload(request: ResolutionRequest, *, cache: str, secret_urls: Mapping[str,
         ],
         "constraints": [_spec(wanted, secret_urls) for wanted in request.constraints],
         "kept": [_kept(package) for package in request.kept],
+        "preferred": [_preferred(package) for package in request.preferred],
         "channel_priority": spec.options.channel_priority.value,
         "exclude_newer": spec.options.exclude_newer,
         "secret_urls": dict(secret_urls),
@@ -209,6 +210,11 @@ def _spec(wanted: MatchSpec, secret_urls: Mapping[str, str]) -> Json:
 def _kept(package: ResolvedPackage) -> Json:
     artifact = package.artifact
     return {"record": dump_record(package.record), "file_name": artifact.file_name, "url": artifact.url}
+
+
+def _preferred(package: ResolvedPackage) -> Json:
+    record = package.record
+    return {"name": record.name, "version": record.version, "build": record.build, "subdir": record.subdir}
 
 
 def _package(answer: dict[str, Any]) -> ResolvedPackage:

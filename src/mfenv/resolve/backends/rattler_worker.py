@@ -102,12 +102,14 @@ async def solve(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     constraints = [_match_spec(wanted) for wanted in payload["constraints"]]
     kept = {package["record"]["name"]: package for package in payload["kept"]}
     pinned = [_pinned(package, kept) for package in kept.values()]
+    locked = await _still_there(gateway, channels, payload)
     try:
         records = await rattler.solve(
             sources=channels,
             # A pinned package is the only one of its name, and still is only there if somebody asks for it.
             specs=[*specs, *map(MatchSpec, kept)],
             pinned_packages=pinned,
+            locked_packages=locked,
             constraints=constraints,
             exclude_newer=_cutoff(payload["exclude_newer"]),
             gateway=gateway,
@@ -158,6 +160,27 @@ def _match_spec(wanted: Mapping[str, str | None]) -> MatchSpec:
 
 
 _LONG_AGO = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+async def _still_there(
+    gateway: Gateway, channels: Sequence[Channel], payload: Mapping[str, Any]
+) -> list[RepoDataRecord]:
+    """Return the packages that are preferred, as the channels have them today; what they have no more is left out."""
+    wanted = {(row["name"], row["version"], row["build"], row["subdir"]) for row in payload["preferred"]}
+    if not wanted:
+        return []
+    names = sorted({name for name, *_ in wanted})
+    try:
+        found = await gateway.query(list(channels), [payload["platform"], "noarch"], names, recursive=False)
+    except (GatewayError, InvalidUrlError):
+        # The solve says so, with all that is known.
+        return []
+    first: dict[tuple[str, str, str, str], RepoDataRecord] = {}
+    for record in (record for rows in found for record in rows):
+        key = (record.name.normalized, str(record.version), str(record.build), record.subdir)
+        if key in wanted:
+            first.setdefault(key, record)
+    return list(first.values())
 
 
 def _pinned(package: Mapping[str, Any], kept: Mapping[str, Any]) -> RepoDataRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -142,6 +143,9 @@ class UvResolver:
         with tempfile.TemporaryDirectory(prefix="mfenv-uv-") as name:
             folder = Path(name)
             arguments = ["--format", "pylock.toml", "-o", "pylock.toml", *policy.compile_arguments]
+            if request.preferred:
+                # uv stays with the versions that it finds in its output file, where it can.
+                (folder / "pylock.toml").write_text(_preferences(request.preferred), encoding="utf-8")
             done = self._compile(request, folder, arguments, constraints=write_stubs(request.provided, folder))
             _refuse_unknown_extras(request, done.errors)
             choice = WheelChoice(tags=wheel_tags(request.target, request.python))
@@ -262,6 +266,12 @@ def _places(
     if hosts := [flag.value for flag in flags if flag.name == "trusted-host"]:
         environment["UV_INSECURE_HOST"] = " ".join([*hosts, *users.get("UV_INSECURE_HOST", "").split()])
     return environment
+
+
+def _preferences(versions: Iterable[tuple[str, str]]) -> str:
+    """Return a lock file (PEP 751) that says of each project no more than its version."""
+    rows = [f"[[packages]]\nname = {json.dumps(name)}\nversion = {json.dumps(version)}\n" for name, version in versions]
+    return "\n".join(['lock-version = "1.0"\ncreated-by = "mfenv"\n', *rows])
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
