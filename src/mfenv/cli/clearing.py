@@ -12,17 +12,15 @@ from typing import Any
 from metaflow import get_metadata, namespace
 from metaflow.client.core import Run, get_namespace
 from metaflow.exception import MetaflowNotFound
-from metaflow.metaflow_config import DEFAULT_DATASTORE
 
 from mfenv.app.clear_store import LEAST_AGE, OnBatch, StoreClearing
 from mfenv.app.wiring import Wiring
+from mfenv.cli.finding import wired
 from mfenv.domain.channel import without_credentials
 from mfenv.domain.digest import LockId
 from mfenv.domain.reachability import Clearing
 from mfenv.errors import EnvironmentsError, InvalidSpec, ToolNotFound
 from mfenv.hydrate.clearing import LocalClearing, Unused, runs_from
-from mfenv.metaflow.config import read_settings
-from mfenv.metaflow.wiring import wire
 from mfenv.resolve.backends.uv import find_uv
 
 _BIGGEST = 10
@@ -49,7 +47,7 @@ def clear(
             "--older-than: what is younger than a day cannot be cleared away: a run may just have written it",
             hint="Give at least 1",
         )
-    wiring = wire(read_settings(), DEFAULT_DATASTORE)
+    wiring = wired()
     try:
         found: dict[str, Any] = {"deleted": delete}
         if store:

@@ -3,26 +3,71 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from metaflow._vendor import click
 from metaflow.metaflow_config import DEFAULT_DATASTORE
 
 from mfenv.app.environments import Environments
+from mfenv.app.wiring import Wiring
+from mfenv.cli.scope import current_scope, within
+from mfenv.domain.channel import ChannelCredentials
+from mfenv.domain.index import IndexSecret
+from mfenv.errors import InvalidSpec
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.known import known_environments
 from mfenv.metaflow.wiring import wire
 
 
 def tell(line: str) -> None:
-    """Print a line that is not part of the answer."""
-    click.echo(line, err=True)
+    """Print a line that is not part of the answer; nothing when only the answer is wanted."""
+    if not current_scope().is_quiet:
+        click.echo(line, err=True)
+
+
+def datastore() -> str:
+    """Return the type of datastore that this command line is about."""
+    return current_scope().datastore or str(DEFAULT_DATASTORE)
+
+
+def wired(
+    *,
+    local_only: bool = False,
+    credentials: Iterable[ChannelCredentials] = (),
+    index_secrets: Iterable[IndexSecret] = (),
+) -> Wiring:
+    """Return the object graph for this command line; with `local_only`, nothing is shared. Raises `InvalidSpec`."""
+    scope = current_scope()
+    if scope.metadata:
+        _ask(scope.metadata)
+    return wire(
+        within(read_settings(), scope, datastore()),
+        None if local_only else datastore(),
+        credentials=credentials,
+        index_secrets=index_secrets,
+    )
+
+
+def _ask(provider: str) -> None:
+    """Have Metaflow's client ask another provider of metadata."""
+    from metaflow import metadata
+    from metaflow.exception import MetaflowException
+    from metaflow.plugins import METADATA_PROVIDERS
+
+    kind = provider.partition("@")[0]
+    if kind not in {known.TYPE for known in METADATA_PROVIDERS}:
+        names = ", ".join(f"`{known.TYPE}`" for known in METADATA_PROVIDERS)
+        raise InvalidSpec(f"--metadata: `{kind}` keeps no metadata", hint=f"Known are {names}")
+    try:
+        metadata(provider)
+    except MetaflowException as error:
+        raise InvalidSpec(f"--metadata: `{provider}` cannot be asked", output=str(error)) from error
 
 
 @contextlib.contextmanager
 def environments(*, local_only: bool = False) -> Iterator[Environments]:
     """Give what finds environments; with `local_only`, this project's alone. Raises `EnvironmentsError`."""
-    wiring = wire(read_settings(), None if local_only else DEFAULT_DATASTORE)
+    wiring = wired(local_only=local_only)
     try:
         yield Environments(wiring, known_environments(wiring, tell))
     finally:

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from metaflow._vendor import click
-from metaflow.metaflow_config import DEFAULT_DATASTORE
 
+from mfenv.cli.finding import wired
 from mfenv.cli.naming import give_name, share
 from mfenv.domain.reference import ByName, parse_reference
 from mfenv.errors import InvalidSpec
-from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.legacy import legacy_import, parse_platforms
-from mfenv.metaflow.wiring import wire
 
 _MOST = 5
 
@@ -25,7 +23,7 @@ def import_legacy(names: Sequence[str], archs: Sequence[str], root: str | None) 
     Raises `EnvironmentsError`.
     """
     platforms = parse_platforms(archs)
-    wiring = wire(read_settings(), DEFAULT_DATASTORE)
+    wiring = wired()
     try:
         taking, rows = legacy_import(wiring, root, tell=lambda line: click.echo(line, err=True)), []
         for name in names:

@@ -7,19 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 
 from metaflow._vendor import click
-from metaflow.metaflow_config import DEFAULT_DATASTORE
 from metaflow.util import get_username
 
 from mfenv.app.progress import TransferLine
 from mfenv.app.wiring import Wiring
+from mfenv.cli.finding import wired
 from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, RequestKey
 from mfenv.domain.platform import Platform
 from mfenv.domain.reference import ByName, EnvironmentRef, parse_pathspec, parse_reference
 from mfenv.errors import InvalidSpec
-from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.known import known_environments
-from mfenv.metaflow.wiring import wire
 from mfenv.store.aliases import taken
 
 
@@ -45,7 +43,7 @@ def name_environment(
     ref: EnvironmentRef = parse_pathspec(source, where=where) if is_pathspec else parse_reference(source, where=where)
     target = read_name(name, where="ALIAS")
     platforms = [Platform.parse(text, where="--arch") for text in archs]
-    wiring = wire(read_settings(), DEFAULT_DATASTORE)
+    wiring = wired()
     try:
         locks, requests = known_environments(wiring, _tell).find_all(ref, where=where)
         if missing := [platform.value for platform in platforms if platform not in locks]:
@@ -114,7 +112,7 @@ def history_of(name: str) -> tuple[list[Alias], Alias | None]:
     Raises `InvalidSpec` for a name that nothing ever had.
     """
     ref = read_name(name, where="ALIAS")
-    wiring = wire(read_settings(), DEFAULT_DATASTORE)
+    wiring = wired()
     try:
         own, aliases = wiring.index.alias(ref), wiring.aliases(tell=_tell)
         found = aliases.history(ref) if aliases else []

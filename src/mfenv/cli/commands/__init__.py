@@ -5,6 +5,8 @@ A module for each command declares its options and loads what does the work when
 
 from __future__ import annotations
 
+from typing import TextIO
+
 from metaflow._vendor import click
 
 from mfenv.cli.commands.gc import gc
@@ -12,6 +14,7 @@ from mfenv.cli.commands.import_ import import_
 from mfenv.cli.commands.migrate import migrate
 from mfenv.cli.commands.names import alias, history
 from mfenv.cli.commands.resolve import resolve
+from mfenv.cli.scope import Scope
 
 
 @click.group()
@@ -25,8 +28,25 @@ def short() -> None:
 
 
 @cli.group()
-def environment() -> None:
-    """Environments of flows: look after what they are written in."""
+@click.option("--quiet/--no-quiet", default=False, help="Print answers only, an environment on a line.")
+@click.option("--datastore", metavar="TYPE", help="Where environments are shared. Default: as Metaflow is configured.")
+@click.option("--metadata", metavar="TYPE", help="Who knows of runs. Default: as Metaflow is configured.")
+@click.option("--environment", "kind", type=click.Choice(["conda", "pypi"]), default="conda", hidden=True)
+@click.option("--conda-root", "root", metavar="PLACE", help="The folder or address where environments are shared.")
+@click.option("--quiet-file-output", type=click.File("w"), hidden=True)
+@click.pass_context
+def environment(
+    context: click.Context,
+    *,
+    quiet: bool,
+    datastore: str | None,
+    metadata: str | None,
+    kind: str,  # noqa: ARG001
+    root: str | None,
+    quiet_file_output: TextIO | None,
+) -> None:
+    """Environments of flows: resolve, look, compare, make, share."""
+    context.obj = Scope(datastore=datastore, metadata=metadata, root=root, is_quiet=quiet, copy_to=quiet_file_output)
 
 
 for command in (alias, gc, history, import_, migrate, resolve):
