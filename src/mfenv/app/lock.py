@@ -54,6 +54,8 @@ class Locker:
     now: Callable[[], datetime]
     others: Others = field(default_factory=Others)
     """Whose locks in the shared store count as known, too."""
+    is_dry: bool = False
+    """Whether nothing that is found out is remembered."""
     tell: Callable[[str], None] = lambda _line: None
     """Told why a lock that somebody has is not used."""
 
@@ -107,6 +109,8 @@ class Locker:
             if reason := satisfies(lock, _what_locks_tell(request.spec)):
                 self.tell(f"Environment {lock.id} of {answer.user} does not fit: {reason}.")
                 continue
+            if self.is_dry:
+                return lock
             group = next(iter(self.locks.groups(lock.id)), None)
             self.index.set_defaults([self._as_default(request, lock.id, group.id if group else "")])
             return lock

@@ -297,10 +297,14 @@ class Wiring:
             default_index=self.settings.default_index,
         )
 
-    def locker(self, user: str, tell: Callable[[str], None] = lambda _line: None) -> Locker:
-        """The finder and maker of locks, who notes that `user` asked, and says to `tell` which locks do not fit."""
+    def locker(self, user: str, tell: Callable[[str], None] = lambda _line: None, *, is_dry: bool = False) -> Locker:
+        """The finder and maker of locks, who notes that `user` asked, and says to `tell` which locks do not fit.
+
+        One that is dry remembers nothing that it finds.
+        """
         return Locker(
-            locks=self.locks,
+            locks=self.locks.reading() if is_dry else self.locks,
+            is_dry=is_dry,
             index=self.index,
             resolver=self.resolver,
             measure=self.installer.measure,

@@ -27,11 +27,12 @@ def spoken(*, as_json: bool) -> Iterator[None]:
         if as_json:
             click.echo(json.dumps({"error": fields_of(error)}))
         else:
-            _tell(error)
+            tell_error(error)
         sys.exit(error.exit_code)
 
 
-def _tell(error: EnvironmentsError) -> None:
+def tell_error(error: EnvironmentsError) -> None:
+    """Print an error for people."""
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(error.explain(), err=True)
 
@@ -79,7 +80,7 @@ def migration(
         if is_pending:
             click.echo("Nothing was written: add --write to make these changes.", err=True)
         for error in errors:
-            _tell(error)
+            tell_error(error)
     return errors[0].exit_code if errors else int(fails_when_pending and is_pending)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from metaflow import Flow, Step, namespace
-from metaflow.client.core import Task, get_namespace
+from metaflow.client.core import Run, Task, get_namespace
 from metaflow.exception import MetaflowException
 
 from mfenv.app.known import KnownEnvironments
@@ -55,15 +55,17 @@ def environment_of_step(ref: ByPathspec, where: str) -> ByLock:
 
 
 def _task(ref: ByPathspec) -> Task | None:
-    run = ref.run
-    if run == "latest":
-        latest = Flow(ref.flow).latest_successful_run
-        if latest is None:
-            raise MetaflowException(f"no run of {ref.flow} was successful")
-        run = latest.id
+    run = _latest(ref.flow) if ref.run == "latest" else ref.run
     if ref.task:
         return Task(f"{ref.flow}/{run}/{ref.step}/{ref.task}")
     return next(iter(Step(f"{ref.flow}/{run}/{ref.step}")), None)
+
+
+def _latest(flow: str) -> str:
+    latest = Flow(flow).latest_successful_run
+    if latest is None:
+        raise MetaflowException(f"no run of {flow} was successful")
+    return str(latest.id)
 
 
 def _ids_in(text: str, ref: ByPathspec, where: str) -> ByLock:
@@ -78,3 +80,20 @@ def _ids_in(text: str, ref: ByPathspec, where: str) -> ByLock:
         )
     is_request = isinstance(request, str) and is_id(request)
     return ByLock(lock=LockId(lock), request=RequestKey(request) if is_request else None)
+
+
+def steps_of_run(flow: str, run: str, *, where: str) -> list[str]:
+    """Return the steps of a run in the order in which they ran; `run` can be ``latest``. Raises `InvalidSpec`."""
+    before = get_namespace()
+    namespace(None)
+    try:
+        run = _latest(flow) if run == "latest" else run
+        return [step.id for step in reversed(list(Run(f"{flow}/{run}")))]
+    except MetaflowException as error:
+        raise InvalidSpec(
+            f"{where}: there is no run `{flow}/{run}`",
+            hint="Check flow and run, and that the run was made with the metadata service of this flow",
+            output=str(error),
+        ) from error
+    finally:
+        namespace(before)

@@ -46,8 +46,13 @@ class LockStore:
         *,
         shared: Callable[[], BlobStore | None] = lambda: None,
         layout: Layout | None = None,
+        is_read_only: bool = False,
     ) -> None:
-        """Keep locks in `own`; `shared` gives the store that others use as well, when it is first needed."""
+        """Keep locks in `own`; `shared` gives the store that others use as well, when it is first needed.
+
+        One that is read only does not keep what it finds in the shared store.
+        """
+        self._is_read_only = is_read_only
         self._own = own
         self._shared = shared
         self._layout = layout or Layout()
@@ -72,8 +77,13 @@ class LockStore:
                 raise damage
             return None
         lock = lock_json.load(content, expected=lock_id, path=f"{shared.location}/{key}" if shared else key)
-        self._own.replace(own_key, content)
+        if not self._is_read_only:
+            self._own.replace(own_key, content)
         return lock
+
+    def reading(self) -> LockStore:
+        """Return the same, but that it writes nothing when it is read."""
+        return LockStore(self._own, shared=self._shared, layout=self._layout, is_read_only=True)
 
     def keep(self, lock: LockedEnvironment, made: Provenance | None = None) -> None:
         """Keep a lock in the project's folder, and how it came about."""

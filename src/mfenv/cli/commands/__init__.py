@@ -11,6 +11,7 @@ from metaflow._vendor import click
 
 from mfenv.cli.commands.gc import gc
 from mfenv.cli.commands.import_ import import_
+from mfenv.cli.commands.look import diff, get, list_, show
 from mfenv.cli.commands.migrate import migrate
 from mfenv.cli.commands.names import alias, history
 from mfenv.cli.commands.resolve import resolve
@@ -49,6 +50,6 @@ def environment(
     context.obj = Scope(datastore=datastore, metadata=metadata, root=root, is_quiet=quiet, copy_to=quiet_file_output)
 
 
-for command in (alias, gc, history, import_, migrate, resolve):
+for command in (alias, diff, gc, get, list_, show, history, import_, migrate, resolve):
     environment.add_command(command)
 short.add_command(environment, "env")
