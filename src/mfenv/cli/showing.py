@@ -148,9 +148,8 @@ def pretty(found: Description, *, with_packages: bool = True) -> None:
 
 
 def _of_name(name: Name) -> str:
-    return (" (can be moved)" if name.ref.is_mutable else "") + (
-        " (in this project alone)" if name.is_of_project else ""
-    )
+    kind = " (can be moved)" if name.ref.is_mutable else ""
+    return f"{kind} (in this project alone)" if name.is_of_project else kind
 
 
 def _wishes(found: Description) -> dict[str, str]:

@@ -12,16 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from metaflow.decorators import flow_decorators
 from metaflow.packaging_sys import ContentType
 from metaflow.util import get_username
 
-from mfenv.app.files import read_file
 from mfenv.app.hydrate import BackgroundHydration
-from mfenv.app.known import KnownEnvironments
 from mfenv.app.progress import TransferLine
-from mfenv.app.request import request_of
-from mfenv.app.settings import Settings
 from mfenv.app.sharing import BackgroundSharing
 from mfenv.app.wiring import Wiring
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
@@ -30,12 +25,8 @@ from mfenv.domain.digest import LockId
 from mfenv.domain.gpu import cpu_only
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
-from mfenv.domain.python import PythonConstraint
 from mfenv.domain.reference import (
-    EnvironmentRef,
     is_late,
-    parse_pathspec,
-    parse_reference,
     substitute,
     variable_of_parameter,
     variables_in,
@@ -45,8 +36,6 @@ from mfenv.domain.spec import (
     EnvironmentSpec,
     Place,
     SpecLayer,
-    check_fetch_at_exec,
-    override,
 )
 from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
 from mfenv.formats import metadata_file
@@ -58,10 +47,7 @@ from mfenv.metaflow.boundary import EnvironmentException
 from mfenv.metaflow.code_root import CodeRoot
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.enter import ENVIRONMENT_ID
-from mfenv.metaflow.known import known_environments
-from mfenv.metaflow.needs import metaflow_needs
-from mfenv.metaflow.requirements import Reader, Reading, forget_credentials, wants_gpu
-from mfenv.metaflow.wiring import wire
+from mfenv.metaflow.wishes import FlowWishes, reference
 from mfenv.resolve.satisfies import satisfies
 
 METADATA_FILE = "conda_v2.cnd"
@@ -98,7 +84,7 @@ class Launch:
         self._echo = echo
         self._force = force
         self._wiring: Wiring | None = None
-        self._known_at_launch: KnownEnvironments | None = None
+        self._wishes: FlowWishes | None = None
         self._assignments: dict[str, StepAssignment] = {}
         self._metadata: Path | None = None
         self._locks: dict[LockId, LockedEnvironment] = {}
@@ -114,18 +100,15 @@ class Launch:
         if self._assignments:
             return
         with _spoken():
-            settings = read_settings()
-            flow, steps = self._readings()
-            layers = self._layers(flow, steps)
-            wiring = self._wire(settings, [flow, *steps.values()])
-            for line in dict.fromkeys(line for found in (flow, *steps.values()) for line in found.deprecations):
+            wishes = FlowWishes(self._flow, self._datastore_type, self._echo)
+            layers, wiring = wishes.layers, wishes.wiring
+            self._wishes, self._wiring = wishes, wiring
+            for step in self._flow:
+                _refuse_remote(step, layers[step.__name__])
+            for line in wishes.deprecations:
                 self._echo(f"Deprecated: {line}.", fg="yellow")
-            gpu = {step.__name__ for step in self._flow if wants_gpu(step.decorators)}
-            requests = {
-                step: self._request(step, layer, settings, has_gpu=step in gpu)
-                for step, layer in layers.items()
-                if not layer.disabled and not layer.fetch_at_exec
-            }
+            gpu = wishes.gpu
+            requests = wishes.requests(Platform.host())
             locks = self._lock_requests(wiring, requests, layers)
             for step in sorted(gpu & requests.keys()):
                 for name in cpu_only(locks[requests[step]]):
@@ -137,81 +120,6 @@ class Launch:
             # Here and not when it is packaged: Metaflow does that in a thread, where an error is only a line.
             self._metadata = self._write_metadata(wiring, assignments)
             self._assignments = assignments
-
-    def _readings(self) -> tuple[Reading, dict[str, Reading]]:
-        """Read what the flow and each of its steps say."""
-        flow = self._reader().read(flow_decorators(type(self._flow)))
-        return flow, {step.__name__: self._reader(step).read(step.decorators) for step in self._flow}
-
-    def _layers(self, flow: Reading, steps: Mapping[str, Reading]) -> dict[str, SpecLayer]:
-        """Return what each step asks for: its own word over its flow's."""
-        layers = {}
-        for step in self._flow:
-            layer = override(flow.layer, steps[step.__name__].layer)
-            check_fetch_at_exec(layer, owner=f"step `{step.__name__}`")
-            self._refuse_remote(step, layer)
-            layers[step.__name__] = layer
-        return layers
-
-    def _reader(self, step: Any = None) -> Reader:
-        owner = f"step `{step.__name__}`" if step else f"flow `{self._flow.name}`"
-        folder = Path(sys.argv[0]).absolute().parent
-        return Reader(owner=owner, folder=folder, read_file=lambda wish: read_file(wish, Platform.host()))
-
-    def _refuse_remote(self, step: Any, layer: SpecLayer) -> None:
-        remote = [decorator.name for decorator in step.decorators if decorator.name in _REMOTE]
-        if remote and not layer.disabled:
-            raise InvalidSpec(
-                f"step `{step.__name__}`, @{remote[0]}: environments on remote machines are not supported "
-                "by this version yet",
-                hint="Run the step locally, or give it @conda(disabled=True) and an image that has its packages",
-            )
-
-    def _wire(self, settings: Settings, readings: Iterable[Reading]) -> Wiring:
-        readings = list(readings)
-        self._wiring = wire(
-            settings,
-            self._datastore_type,
-            credentials=[found for reading in readings for found in reading.channel_credentials],
-            index_secrets=[found for reading in readings for found in reading.index_secrets],
-        )
-        for written in (flow_decorators(type(self._flow)), *(step.decorators for step in self._flow)):
-            forget_credentials(written)
-        return self._wiring
-
-    def _request(self, step: str, layer: SpecLayer, settings: Settings, *, has_gpu: bool) -> ResolutionRequest:
-        _refuse_what_is_off(step, layer, settings)
-        base = layer.base
-        return request_of(
-            layer,
-            settings,
-            Platform.host(),
-            default_python=PythonConstraint.minor(*sys.version_info[:2]),
-            needs=metaflow_needs(self._datastore_type),
-            base=self._base_at_launch(step, layer) if isinstance(base, NamedBase | PathspecBase) else base,
-            has_gpu=has_gpu,
-        )
-
-    def _base_at_launch(self, step: str, layer: SpecLayer) -> LockedEnvironment:
-        """Return the environment that a step builds upon; the variables in its name are those known by now."""
-        where, text = str(dict(layer.places)["base"]), str(layer.base)
-        values = {"METAFLOW_STEP_NAME": step}
-        late = [name for name in variables_in(text, where=where) if is_late(name) and name not in os.environ]
-        if late:
-            named = ", ".join(f"`{name}`" for name in late)
-            raise InvalidSpec(
-                f"{where}: {named} {'is' if len(late) == 1 else 'are'} only known when the task starts",
-                hint="Add `fetch_at_exec=True`: the environment is then looked up at that moment",
-            )
-        text = substitute(text, lambda name: values.get(name, os.environ.get(name)), where=where)
-        if self._known_at_launch is None:
-            # One for all steps: a name that is moved meanwhile means the same for each.
-            self._known_at_launch = self._known()
-        return self._known_at_launch.find(_reference(layer.base, text, where), Platform.host(), where=where)
-
-    def _known(self) -> KnownEnvironments:
-        assert self._wiring is not None
-        return known_environments(self._wiring, self._echo)
 
     def _lock_requests(
         self, wiring: Wiring, requests: Mapping[str, ResolutionRequest], layers: Mapping[str, SpecLayer]
@@ -237,7 +145,7 @@ class Launch:
         failures = {request: outcome for request, outcome in outcomes.items() if isinstance(outcome, EnvironmentsError)}
         self._echo(f" {'failed' if failures else 'done'} in {time.monotonic() - began:.1f} seconds.")
         if failures:
-            raise _explained(failures, requests, layers)
+            raise explained(failures, requests, layers)
         return known | {r: outcome for r, outcome in outcomes.items() if isinstance(outcome, LockedEnvironment)}
 
     @staticmethod
@@ -369,7 +277,8 @@ class Launch:
         if any(map(is_late, wanted)):
             known |= self._parameters(task, flow_datastore)
         text = substitute(assignment.base.text, lambda name: known.get(name, os.environ.get(name)), where=where)
-        lock = self._known().find(_reference(assignment.base, text, where), assignment.platform, where=where)
+        assert self._wishes is not None
+        lock = self._wishes.known().find(reference(assignment.base, text, where), assignment.platform, where=where)
         self._use(lock.id)
         self._hydration.add(lock)
         spec = EnvironmentSpec(python=None, conda=(), channels=(), base=lock)
@@ -436,30 +345,17 @@ class _Lines:
             self._echo(f"The store cannot be used: {unreachable}; packages are fetched from their origin.")
 
 
-def _reference(base: object, text: str, where: str) -> EnvironmentRef:
-    if isinstance(base, PathspecBase):
-        return parse_pathspec(text, where=where)
-    return parse_reference(text, where=where)
+def _refuse_remote(step: Any, layer: SpecLayer) -> None:
+    remote = [decorator.name for decorator in step.decorators if decorator.name in _REMOTE]
+    if remote and not layer.disabled:
+        raise InvalidSpec(
+            f"step `{step.__name__}`, @{remote[0]}: environments on remote machines are not supported "
+            "by this version yet",
+            hint="Run the step locally, or give it @conda(disabled=True) and an image that has its packages",
+        )
 
 
-def _refuse_what_is_off(step: str, layer: SpecLayer, settings: Settings) -> None:
-    """Refuse what an organisation has switched off."""
-    if not layer.pypi:
-        return
-    mixed = any(spec.name != "python" for spec in layer.conda)
-    for name, value in (
-        ("PYPI", settings.pypi_resolver),
-        ("MIXED", settings.mixed_resolver if mixed else ""),
-    ):
-        if value == "none":
-            kind = "conda and PyPI packages together" if name == "MIXED" else "PyPI packages"
-            raise InvalidSpec(
-                f"step `{step}`: {kind} are switched off here by METAFLOW_CONDA_{name}_DEPENDENCY_RESOLVER",
-                hint="Ask for conda packages, or whoever set that to set it otherwise",
-            )
-
-
-def _explained(
+def explained(
     failures: Mapping[ResolutionRequest, EnvironmentsError],
     requests: Mapping[str, ResolutionRequest],
     layers: Mapping[str, SpecLayer],
