@@ -24,7 +24,7 @@ from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.requirement import Requirement
 from mfenv.domain.spec import SpecLayer, complete
 from mfenv.io.files import remove_tree
-from mfenv.metaflow.needs import metaflow_needs
+from mfenv.app.needs import metaflow_needs
 from mfenv.resolve.backends.uv import compile_arguments, find_uv
 from mfenv.resolve.hybrid import pypi_request
 from mfenv.testing.channel import built_channel

@@ -10,6 +10,7 @@ from pathlib import Path
 from metaflow._vendor import click
 from metaflow.util import get_username
 
+from mfenv.app import facts
 from mfenv.app.describe import Listed, describe, listed
 from mfenv.app.environments import Environments
 from mfenv.app.files import FileWish
@@ -57,7 +58,7 @@ def show_environments(
                 else:
                     render.tell_error(error)
                 continue
-            rows.append(showing.description(one, shown=text))
+            rows.append(facts.description(one, shown=text))
             if quiet:
                 showing.say(showing.quiet_line(one))
             elif not as_json:
@@ -91,13 +92,13 @@ def list_environments(
         ]
     rows = sorted(rows, key=_ORDERS[sort])[:limit]
     if as_json:
-        showing.document({"environments": [showing.list_row(one) for one in rows]})
+        showing.document({"environments": [facts.listed(one) for one in rows]})
     elif current_scope().is_quiet:
         for one in rows:
             showing.say(f"{one.lock.id} {one.lock.platform.value} {','.join(str(n.ref) for n in one.names) or 'NONE'}")
     else:
         showing.table(rows)
-        size = sum(showing.list_row(one)["size"] for one in rows)
+        size = sum(facts.listed(one)["size"] for one in rows)
         click.echo(f"{len(rows)} environments, {in_words(size)} of packages, counted for each.", err=True)
 
 
@@ -137,7 +138,7 @@ def get_environment(text: str, *, sets_default: bool, arch: str | None, is_paths
         elif sets_default:
             tell(f"It is not known which request {lock.id} answered: it is here now, and used for none.")
         if as_json:
-            showing.document({"environments": [showing.description(one, shown=text)]})
+            showing.document({"environments": [facts.description(one, shown=text)]})
         elif current_scope().is_quiet:
             showing.say(showing.quiet_line(one))
         else:

@@ -10,11 +10,12 @@ from typing import Any
 
 from metaflow.util import get_username
 
+from mfenv.app import facts
 from mfenv.app.environments import Environments
 from mfenv.app.files import FileWish
+from mfenv.app.needs import metaflow_needs
 from mfenv.app.request import request_of
 from mfenv.app.resolve_files import Upgrade, asked_again, plan, plus, read_files, resolve
-from mfenv.cli import rows
 from mfenv.cli.finding import datastore, tell, wired
 from mfenv.cli.naming import give_name, read_name, share
 from mfenv.domain.base import LockFile
@@ -34,7 +35,6 @@ from mfenv.errors import InvalidSpec, LockError
 from mfenv.formats import spec_json
 from mfenv.formats.written import Written
 from mfenv.metaflow.known import known_environments
-from mfenv.metaflow.needs import metaflow_needs
 from mfenv.store.aliases import taken
 
 
@@ -97,7 +97,7 @@ def resolve_environments(options: Options) -> list[dict[str, Any]]:
         locker = wiring.locker(get_username() or "unknown", tell=tell, is_dry=options.dry_run)
         if options.dry_run:
             planned = plan(locker, requests, force=options.force, upgrade=options.upgrade)
-            return [{**rows.planned(one), "aliases": [str(ref) for ref in refs]} for one in planned]
+            return [{**facts.planned(one), "aliases": [str(ref) for ref in refs]} for one in planned]
         found = resolve(locker, requests, force=options.force, upgrade=options.upgrade, set_default=options.set_default)
         if not options.local_only:
             share(wiring, [one.lock.id for one in found])
@@ -108,7 +108,7 @@ def resolve_environments(options: Options) -> list[dict[str, Any]]:
     finally:
         wiring.close()
     return [
-        {**rows.row(one.request.key, one.lock, is_new=one.is_new), "aliases": [str(ref) for ref in refs]}
+        {**facts.row(one.request.key, one.lock, is_new=one.is_new), "aliases": [str(ref) for ref in refs]}
         for one in found
     ]
 

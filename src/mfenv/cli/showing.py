@@ -8,12 +8,11 @@ from typing import Any
 
 from metaflow._vendor import click
 
+from mfenv.app import facts
 from mfenv.app.describe import Description, Listed, Name
 from mfenv.app.progress import in_words
-from mfenv.cli import rows
 from mfenv.cli.scope import current_scope
-from mfenv.domain.difference import Change, Kind, Side, held_in
-from mfenv.domain.digest import Json
+from mfenv.domain.difference import Change, Kind, Side
 from mfenv.domain.platform import Platform
 
 _MARKS = {Kind.ADDED: "+", Kind.REMOVED: "-", Kind.UPGRADED: "^", Kind.DOWNGRADED: "v"}
@@ -65,57 +64,11 @@ def _plan(row: Mapping[str, Any]) -> None:
         for line in row["packages"]:
             say(f"  {line}")
     for one in row["changes"] if row["before"] else ():
-        say(f"  {_changed(one)}")
+        say(f"  {changed(one)}")
     say("  Nothing was kept: leave --dry-run out to lock it.")
 
 
 # ---------------------------------------------------------------- show
-
-
-def description(found: Description, *, shown: str) -> dict[str, Any]:
-    """Return one environment as a program reads it; `shown` is what it was asked for by."""
-    lock, made = found.lock, found.made
-    return {
-        "env": shown,
-        "req_id": found.request,
-        "full_id": lock.id,
-        "arch": lock.platform.value,
-        "type": found.kind,
-        "is_default": found.is_default,
-        "aliases": [
-            {"alias": str(name.ref), "mutable": name.ref.is_mutable, "local_only": name.is_of_project}
-            for name in found.names
-        ],
-        "co_resolved": {platform.value: other for platform, other in found.siblings.items()},
-        "resolved_on": made.time.isoformat() if made else None,
-        "resolved_by": made.user if made else None,
-        "resolver": made.resolver if made else None,
-        "asked": asked(found),
-        "local": str(found.prefix) if found.prefix else None,
-        "cached_files": found.files_here,
-        "shared": found.is_shared,
-        "variables": dict(lock.variables),
-        "size": rows.size_of(found.packages),
-        "packages": [rows.package(held) for held in found.packages],
-    }
-
-
-def asked(found: Description) -> Json:
-    """Return what an environment was asked to be, in the words in which it was written; None where nobody noted it."""
-    spec = found.asked
-    if spec is None:
-        return None
-    return {
-        "python": str(spec.python) if spec.python else None,
-        "conda": [str(one) for one in spec.conda],
-        "conda_only": [str(one) for one in spec.conda_only],
-        "pypi": [str(one) for one in spec.pypi],
-        "channels": [str(one) for one in spec.channels],
-        "indexes": [str(one) for one in spec.indexes],
-        "extras": [str(one) for one in spec.flags],
-        "exclude_newer": spec.options.exclude_newer or None,
-        "built_upon": found.base or None,
-    }
 
 
 def pretty(found: Description, *, with_packages: bool = True) -> None:
@@ -126,7 +79,7 @@ def pretty(found: Description, *, with_packages: bool = True) -> None:
     names = [f"{name.ref}{_of_name(name)}" for name in found.names]
     resolved_by = f"{made.time.astimezone():%Y-%m-%d %H:%M:%S} by {made.user}, {made.resolver}" if made else ""
     files = len(lock.stored_artifacts)
-    facts = {
+    told = {
         "names": ", ".join(names),
         "arch": lock.platform.value,
         "together with": ", ".join(f"{platform.value} {other}" for platform, other in found.siblings.items()),
@@ -136,10 +89,10 @@ def pretty(found: Description, *, with_packages: bool = True) -> None:
         **_wishes(found),
         "variables": ", ".join(f"{name}={text}" for name, text in lock.variables),
     }
-    for name, text in facts.items():
+    for name, text in told.items():
         if text:
             say(f"  {name + ':':<15} {text}")
-    size = in_words(rows.size_of(found.packages))
+    size = in_words(facts.size_of(found.packages))
     say(f"  {'packages:':<15} {len(lock.packages)} from conda, {len(lock.pypi)} from PyPI, {size}")
     if with_packages:
         for held in found.packages:
@@ -202,27 +155,10 @@ def _joined(texts: Iterable[str]) -> str:
 # ---------------------------------------------------------------- list
 
 
-def list_row(found: Listed) -> dict[str, Any]:
-    """Return one environment of a list as a program reads it."""
-    lock = found.lock
-    return {
-        "full_id": lock.id,
-        "arch": lock.platform.value,
-        "aliases": [str(name.ref) for name in found.names],
-        "resolved_on": found.time.isoformat() if found.time else None,
-        "resolved_by": found.user or None,
-        "packages": len(lock.packages) + len(lock.pypi),
-        "size": rows.size_of(held_in(lock)),
-        "local": str(found.prefix) if found.prefix else None,
-        "project": found.is_of_project,
-        "shared": found.is_shared,
-    }
-
-
 def table(found: Sequence[Listed]) -> None:
     """Print a list of environments for people."""
     for one in found:
-        row = list_row(one)
+        row = facts.listed(one)
         where = {"made": one.prefix, "project": one.is_of_project, "store": one.is_shared}
         places = [word for word, holds in where.items() if holds]
         when = f"{one.time.astimezone():%Y-%m-%d %H:%M}" if one.time else "-"
@@ -239,7 +175,7 @@ def table(found: Sequence[Listed]) -> None:
 
 def difference(changes: Sequence[Change], *, before: str, after: str, platform: Platform, as_json: bool) -> None:
     """Print what two environments differ in."""
-    found = [rows.change(one) for one in changes]
+    found = [facts.change(one) for one in changes]
     growth = sum(one["growth"] or 0 for one in found)
     if as_json:
         document({"before": before, "after": after, "arch": platform.value, "changes": found, "growth": growth})
@@ -248,7 +184,7 @@ def difference(changes: Sequence[Change], *, before: str, after: str, platform: 
         say(f"{before} and {after} have the same packages.")
         return
     for one in found:
-        say(_changed(one))
+        say(changed(one))
     counts = {kind: sum(change.kind is kind for change in changes) for kind in Kind}
     said = ", ".join(f"{count} {kind.value}" for kind, count in counts.items() if count)
     say(f"{said}; {'+' if growth >= 0 else '-'}{in_words(abs(growth))}")
@@ -258,18 +194,19 @@ def step_difference(
     step: str, ids: Sequence[str | None], changes: Sequence[Change], *, is_printed: bool
 ) -> dict[str, Any]:
     """Return, and perhaps print, what a step of two runs differs in."""
-    found = [rows.change(one) for one in changes]
+    found = [facts.change(one) for one in changes]
     if is_printed:
         if ids[0] == ids[1]:
             say(f"{step}: the same{'' if ids[0] else ' (no environment)'}")
         else:
             say(f"{step}: {ids[0] or 'no environment'} -> {ids[1] or 'no environment'}")
             for one in found:
-                say(f"  {_changed(one)}")
+                say(f"  {changed(one)}")
     return {"step": step, "before": ids[0], "after": ids[1], "changes": found}
 
 
-def _changed(one: Mapping[str, Any]) -> str:
+def changed(one: Mapping[str, Any]) -> str:
+    """Return a package that is not the same in both, on one line."""
     mark = {kind.value: mark for kind, mark in _MARKS.items()}.get(one["kind"], "~")
     before, after = (_version(one[side], one["kind"]) for side in ("before", "after"))
     versions = f"{before} -> {after}" if before and after else before or after

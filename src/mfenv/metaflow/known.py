@@ -12,7 +12,7 @@ from metaflow.exception import MetaflowException
 from mfenv.app.known import KnownEnvironments
 from mfenv.app.wiring import Wiring
 from mfenv.domain.digest import LockId, RequestKey, is_id
-from mfenv.domain.reference import ByLock, ByPathspec
+from mfenv.domain.reference import ByLock, ByPathspec, parse_pathspec
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.legacy import read_through
 
@@ -33,6 +33,16 @@ def environment_of_step(ref: ByPathspec, where: str) -> ByLock:
 
     Raises `InvalidSpec` naming `where` for a step that is not there, and for one without such an environment.
     """
+    found = _ids_in_metadata(ref, where)
+    if found is None:
+        raise InvalidSpec(
+            f"{where}: the step `{ref}` did not run in an environment of this package",
+            hint="Name a step that ran with --environment=conda and this package installed, and was not disabled",
+        )
+    return found
+
+
+def _ids_in_metadata(ref: ByPathspec, where: str) -> ByLock | None:
     before = get_namespace()
     namespace(None)
     try:
@@ -46,12 +56,7 @@ def environment_of_step(ref: ByPathspec, where: str) -> ByLock:
         ) from error
     finally:
         namespace(before)
-    if "conda_env_id" not in metadata:
-        raise InvalidSpec(
-            f"{where}: the step `{ref}` did not run in an environment of this package",
-            hint="Name a step that ran with --environment=conda and this package installed, and was not disabled",
-        )
-    return _ids_in(metadata["conda_env_id"], ref, where)
+    return _ids_in(metadata["conda_env_id"], ref, where) if "conda_env_id" in metadata else None
 
 
 def _task(ref: ByPathspec) -> Task | None:
@@ -80,6 +85,15 @@ def _ids_in(text: str, ref: ByPathspec, where: str) -> ByLock:
         )
     is_request = isinstance(request, str) and is_id(request)
     return ByLock(lock=LockId(lock), request=RequestKey(request) if is_request else None)
+
+
+def ids_of_task(pathspec: str) -> ByLock | None:
+    """Return the ids of the environment of a task, or of a step's first; None when it had none of its own.
+
+    Raises `InvalidSpec` for what is not there.
+    """
+    ref = parse_pathspec(pathspec, where="task")
+    return _ids_in_metadata(ref, "task")
 
 
 def steps_of_run(flow: str, run: str, *, where: str) -> list[str]:

@@ -38,5 +38,5 @@ def wire(
 
 def local_datastore() -> Path:
     """Return the folder of the local datastore: the nearest upwards, or where the first run will make it."""
-    sysroot = LocalStorage.get_datastore_root_from_config(lambda *_args, **_kwargs: None, create_on_absent=True)
+    sysroot = LocalStorage.get_datastore_root_from_config(lambda *_args, **_kwargs: None, create_on_absent=False)
     return Path(sysroot or Path.cwd() / DATASTORE_LOCAL_DIR)

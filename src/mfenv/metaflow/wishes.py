@@ -12,6 +12,7 @@ from metaflow.decorators import flow_decorators
 
 from mfenv.app.files import read_file
 from mfenv.app.known import KnownEnvironments
+from mfenv.app.needs import metaflow_needs
 from mfenv.app.request import request_of
 from mfenv.app.settings import Settings
 from mfenv.app.wiring import Wiring
@@ -32,7 +33,6 @@ from mfenv.domain.spec import SpecLayer, check_fetch_at_exec, override
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.known import known_environments
-from mfenv.metaflow.needs import metaflow_needs
 from mfenv.metaflow.requirements import Reader, Reading, forget_credentials, wants_gpu
 from mfenv.metaflow.wiring import wire
 

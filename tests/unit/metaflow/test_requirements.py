@@ -14,7 +14,7 @@ from mfenv.domain.python import PythonConstraint
 from mfenv.domain.spec import Place, SpecLayer, override
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.boundary import EnvironmentException
-from mfenv.metaflow.needs import metaflow_needs
+from mfenv.app.needs import metaflow_needs
 from mfenv.metaflow.requirements import Reader
 
 

@@ -30,3 +30,13 @@ TL_PLUGINS_DESC = [
     ("conda_environment_yml_parser", "mfenv.metaflow.parsers.conda_environment_yml_parser"),
     ("pyproject_toml_parser", "mfenv.metaflow.parsers.pyproject_toml_parser"),
 ]
+
+# Commands of flows; loaded when a command of a flow is looked up.
+CLIS_DESC = [
+    ("environment", "mfenv.cli.flow.cli"),
+]
+
+# `Runner(...).environment()`.
+RUNNER_CLIS_DESC = [
+    ("environment", "mfenv.metaflow.runner.EnvironmentCommands"),
+]
