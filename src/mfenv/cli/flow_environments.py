@@ -64,7 +64,7 @@ def resolve_steps(state: Any, options: FlowOptions) -> None:
     platforms = list(dict.fromkeys(Platform.parse(text, where="--arch") for text in options.archs)) or [Platform.host()]
     wishes = FlowWishes(state.flow, state.flow_datastore.TYPE, tell)
     try:
-        steps = _steps(wishes, options.steps)
+        steps = _steps(wishes, options.steps, state.graph.sorted_nodes)
         asked = {platform: wishes.requests(platform, steps) for platform in platforms}
         groups = {
             tuple(asked[platform][step] for platform in platforms): None
@@ -96,14 +96,14 @@ def _failed(outcome: Outcome) -> bool:
     return isinstance(outcome, EnvironmentsError)
 
 
-def _steps(wishes: FlowWishes, named: Sequence[str]) -> list[str]:
-    """Return the steps that are named, or all. Raises `InvalidSpec` for one that the flow has not."""
+def _steps(wishes: FlowWishes, named: Sequence[str], order: Sequence[str]) -> list[str]:
+    """Return the steps that are named, or all in the flow's order. Raises `InvalidSpec` for one that it has not."""
     if unknown := [step for step in named if step not in wishes.layers]:
         raise InvalidSpec(
             f"the flow has no {'step' if len(unknown) == 1 else 'steps'} {', '.join(f'`{one}`' for one in unknown)}",
-            hint=f"Its steps are {', '.join(f'`{one}`' for one in wishes.layers)}",
+            hint=f"Its steps are {', '.join(f'`{one}`' for one in order if one in wishes.layers)}",
         )
-    return list(dict.fromkeys(named)) or list(wishes.layers)
+    return list(dict.fromkeys(named)) or [step for step in order if step in wishes.layers]
 
 
 def _outcomes(
@@ -122,13 +122,13 @@ def _outcomes(
     known = {} if options.force or options.upgrade else locker.known(asked for group in groups for asked in group)
     count = sum(any(asked not in known for asked in group) for group in groups)
     if count:
-        tell(f"Resolving {count} {'environment' if count == 1 else 'environments'} ...")
+        click.echo(f"Resolving {count} {'environment' if count == 1 else 'environments'} ...", nl=False, err=True)
     began = time.monotonic()
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         outcomes = dict(zip(groups, pool.map(one, groups), strict=True))
     if count:
         how = "failed" if any(map(_failed, outcomes.values())) else "done"
-        tell(f"Resolving ... {how} in {time.monotonic() - began:.1f} seconds.")
+        tell(f" {how} in {time.monotonic() - began:.1f} seconds.")
     return outcomes
 
 
@@ -220,7 +220,7 @@ def show_steps(
     try:
         environments = Environments(wishes.wiring, wishes.known())
         document = {}
-        for step in _steps(wishes, named):
+        for step in _steps(wishes, named, state.graph.sorted_nodes):
             row, found = _step_row(wishes, environments, step, platform, local_only=local_only)
             document[step] = row
             if not as_json and not output:

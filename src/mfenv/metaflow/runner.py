@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,7 @@ class EnvironmentCommands(object):
         options.setdefault("environment", "conda")
         # Metaflow knows how its own options are written: what it would call to run the flow, without that command.
         command = [str(word) for word in self._runner.api(**options).run()]
-        return command[: len(command) - 1 - command[::-1].index("run")]
+        return [sys.executable, *command[: len(command) - 1 - command[::-1].index("run")]]
 
 
 def _each(option: str, values: Any) -> list[str]:
