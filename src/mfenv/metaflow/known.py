@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from metaflow import Flow, Step, namespace
 from metaflow.client.core import Run, Task, get_namespace
@@ -43,20 +44,49 @@ def environment_of_step(ref: ByPathspec, where: str) -> ByLock:
 
 
 def _ids_in_metadata(ref: ByPathspec, where: str) -> ByLock | None:
+    with everybodys_runs():
+        try:
+            task = _task(ref)
+            metadata = {datum.name: datum.value for datum in task.metadata} if task else {}
+        except MetaflowException as error:
+            raise _no_step(ref, where, error) from error
+    return _ids_in(metadata["conda_env_id"], ref, where) if "conda_env_id" in metadata else None
+
+
+def task_of(ref: ByPathspec, *, where: str) -> Task:
+    """Return a task, or the first of a step; other people's runs count too.
+
+    Raises `InvalidSpec` naming `where` for what is not there.
+    """
+    with everybodys_runs():
+        try:
+            task = _task(ref)
+        except MetaflowException as error:
+            raise _no_step(ref, where, error) from error
+    if task is None:
+        raise InvalidSpec(
+            f"{where}: the step `{ref}` has no task", hint="It did not begin; name a step of the run that did"
+        )
+    return task
+
+
+@contextlib.contextmanager
+def everybodys_runs() -> Iterator[None]:
+    """Have Metaflow's client find runs of other people too; what it finds in this block stays usable behind it."""
     before = get_namespace()
     namespace(None)
     try:
-        task = _task(ref)
-        metadata = {datum.name: datum.value for datum in task.metadata} if task else {}
-    except MetaflowException as error:
-        raise InvalidSpec(
-            f"{where}: there is no step `{ref}`",
-            hint="Check flow, run and step, and that the run was made with the metadata service of this flow",
-            output=str(error),
-        ) from error
+        yield
     finally:
         namespace(before)
-    return _ids_in(metadata["conda_env_id"], ref, where) if "conda_env_id" in metadata else None
+
+
+def _no_step(ref: ByPathspec, where: str, error: MetaflowException) -> InvalidSpec:
+    return InvalidSpec(
+        f"{where}: there is no step `{ref}`",
+        hint="Check flow, run and step, and that the run was made with the metadata service of this flow",
+        output=str(error),
+    )
 
 
 def _task(ref: ByPathspec) -> Task | None:
@@ -98,16 +128,13 @@ def ids_of_task(pathspec: str) -> ByLock | None:
 
 def steps_of_run(flow: str, run: str, *, where: str) -> list[str]:
     """Return the steps of a run in the order in which they ran; `run` can be ``latest``. Raises `InvalidSpec`."""
-    before = get_namespace()
-    namespace(None)
-    try:
-        run = _latest(flow) if run == "latest" else run
-        return [step.id for step in reversed(list(Run(f"{flow}/{run}")))]
-    except MetaflowException as error:
-        raise InvalidSpec(
-            f"{where}: there is no run `{flow}/{run}`",
-            hint="Check flow and run, and that the run was made with the metadata service of this flow",
-            output=str(error),
-        ) from error
-    finally:
-        namespace(before)
+    with everybodys_runs():
+        try:
+            run = _latest(flow) if run == "latest" else run
+            return [step.id for step in reversed(list(Run(f"{flow}/{run}")))]
+        except MetaflowException as error:
+            raise InvalidSpec(
+                f"{where}: there is no run `{flow}/{run}`",
+                hint="Check flow and run, and that the run was made with the metadata service of this flow",
+                output=str(error),
+            ) from error
