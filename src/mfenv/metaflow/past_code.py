@@ -6,6 +6,7 @@ folder that the user names: here, nothing but files and folders below that folde
 
 from __future__ import annotations
 
+import gzip
 import json
 import tarfile
 import zlib
@@ -25,9 +26,17 @@ from mfenv.errors import HydrationFailed, InvalidSpec, StoreError
 from mfenv.metaflow.known import task_of
 
 _OF_METAFLOW = ContentType.CODE_CONTENT.value | ContentType.MODULE_CONTENT.value | ContentType.OTHER_CONTENT.value
-_UNREADABLE = (
-    *(MetaflowException, OSError, EOFError, tarfile.TarError, zlib.error),
-    *(ValueError, KeyError, TypeError, AttributeError, RuntimeError),
+_DAMAGED = (
+    MetaflowException,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
 )
 
 
@@ -76,7 +85,7 @@ def _package_of(task: Task, where: str) -> MetaflowCode | None:
     """Return the package of a task; that of its run where only other tasks noted it."""
     try:
         return task.code or Run("/".join(task.path_components[:2]), _namespace_check=False).code
-    except _UNREADABLE as error:
+    except (*_DAMAGED, OSError) as error:
         raise StoreError(
             f"{where}: the code package of `{task.pathspec}` cannot be read",
             hint="Check that the datastore of the run can be reached",
@@ -96,9 +105,7 @@ def _unpacked(code: MetaflowCode, folder: Path, ref: ByPathspec, where: str) -> 
         flow_file = folder / script
         if not flow_file.is_file():
             raise KeyError(str(script))
-    except OSError:
-        raise
-    except _UNREADABLE as error:
+    except _DAMAGED as error:
         raise StoreError(
             f"{where}: the code package of `{ref}` is damaged", output=f"{type(error).__name__}: {error}"
         ) from error

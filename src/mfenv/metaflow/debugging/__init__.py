@@ -1,0 +1,1 @@
+"""Tasks of earlier runs, to be looked at and run again by hand."""
