@@ -51,6 +51,8 @@ class PastCode:
     """Where Python finds the flow's modules, Metaflow and its extensions."""
     variables: Mapping[str, str]
     """What else a process needs to have Metaflow find its package."""
+    files: tuple[str, ...]
+    """What was put into the folder, relative to it."""
     is_package: bool
     """Whether it is what the run had; otherwise it is the flow's file as it is now, and the Metaflow at hand."""
 
@@ -102,6 +104,7 @@ def _unpacked(code: MetaflowCode, folder: Path, ref: ByPathspec, where: str) -> 
         _check_name(str(script), where)
         for member in members:
             _write(archive, member, folder)
+        files = tuple(sorted(str(PurePosixPath(member.name)) for member in members if member.isfile()))
         flow_file = folder / script
         if not flow_file.is_file():
             raise KeyError(str(script))
@@ -110,7 +113,7 @@ def _unpacked(code: MetaflowCode, folder: Path, ref: ByPathspec, where: str) -> 
             f"{where}: the code package of `{ref}` is damaged", output=f"{type(error).__name__}: {error}"
         ) from error
     version = json.loads(code._code_metadata).get("mfcontent_version", 0)  # noqa: SLF001
-    return _in(folder, flow_file, version, is_package=True)
+    return _in(folder, flow_file, version, files, is_package=True)
 
 
 def _check(member: tarfile.TarInfo, where: str) -> None:
@@ -141,7 +144,7 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> N
         target.chmod(0o755)
 
 
-def _in(folder: Path, flow_file: Path, version: int, *, is_package: bool) -> PastCode:
+def _in(folder: Path, flow_file: Path, version: int, files: tuple[str, ...], *, is_package: bool) -> PastCode:
     """Tell how code in `folder`, laid out by a version of Metaflow's packages, is used."""
     variables = MetaflowCodeContent.get_post_extract_env_vars(version, str(folder))
     metaflow = Path(variables.pop("PYTHONPATH", str(folder)))
@@ -150,6 +153,7 @@ def _in(folder: Path, flow_file: Path, version: int, *, is_package: bool) -> Pas
         flow_file=flow_file,
         python_path=tuple(dict.fromkeys((metaflow, flow_file.parent))),
         variables={name.removesuffix(":"): value for name, value in variables.items()},
+        files=files,
         is_package=is_package,
     )
 
@@ -168,12 +172,14 @@ def _as_it_is_now(task: Task, folder: Path, ref: ByPathspec, where: str) -> Past
     info = MetaflowEnvironment(None).get_environment_info(include_ext_info=True)
     content.add_info({**info, "script": flow_file.name})
     content.add_config({})
+    files = []
     for value, name in content.contents(_OF_METAFLOW):
+        files.append(name)
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         target.write_bytes(value if isinstance(value, bytes) else Path(value).read_bytes())
-    return _in(folder, flow_file, 1, is_package=False)
+    return _in(folder, flow_file, 1, tuple(sorted(files)), is_package=False)
 
 
 def _goes_with_metaflow(module: Any) -> bool:

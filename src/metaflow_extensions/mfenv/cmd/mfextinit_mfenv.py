@@ -3,4 +3,5 @@
 CMDS_DESC = [
     ("environment", "mfenv.cli.commands.cli"),
     ("env", "mfenv.cli.commands.short"),
+    ("debug", "mfenv.cli.commands.debug.cli"),
 ]

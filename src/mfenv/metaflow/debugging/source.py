@@ -95,9 +95,7 @@ def _cells(lines: list[bytes], function: ast.FunctionDef) -> Iterator[str]:
     begin = _begin(lines, function)
     cell: list[str] = []
     for first, last in _spans(function.body, begin):
-        shown = [
-            _dedented(lines[number], indent, number + 1 in inside_strings) for number in range(first - 1, last)
-        ]
+        shown = [_dedented(lines[number], indent, number + 1 in inside_strings) for number in range(first - 1, last)]
         is_apart = any(not line.strip() for line in shown[: _leading(shown)])
         if is_apart and cell:
             yield "\n".join(cell).strip("\n")
@@ -109,7 +107,7 @@ def _cells(lines: list[bytes], function: ast.FunctionDef) -> Iterator[str]:
 def _begin(lines: list[bytes], function: ast.FunctionDef) -> int:
     """Return the line where the body begins, with the comments before its first statement."""
     body = function.body[0]
-    first = min([body.lineno, *(node.lineno for node in getattr(body, "decorator_list", []))])
+    first = min([body.lineno, *(int(node.lineno) for node in getattr(body, "decorator_list", []))])
     if lines[first - 1][: body.col_offset].strip():
         # On the line of the head: what is before the statement belongs to that.
         lines[first - 1] = b" " * body.col_offset + lines[first - 1][body.col_offset :]

@@ -5,7 +5,7 @@ the task's environment, with the Metaflow that the task had, so: Python 3.7, Met
 Artifacts are read when they are asked for, and nothing is written: neither to the datastore nor to the metadata.
 """
 
-# ruff: noqa: UP, PTH
+# ruff: noqa: SLF001
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ import importlib.util
 import json
 import os
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DESCRIPTION = ".mfenv-debug.json"
 """The file beside this one that says which task it is."""
@@ -23,11 +27,11 @@ DESCRIPTION = ".mfenv-debug.json"
 class StepReturned(BaseException):
     """The step returned here: what follows is not what the task did."""
 
-    def _render_traceback_(self) -> List[str]:
+    def _render_traceback_(self) -> list[str]:
         return ["The step returns here: what follows is not what the task did."]
 
 
-class Recreated(object):
+class Recreated:
     """A task as it was before it ran, or after."""
 
     def __init__(self, flow: Any, inputs: Any, current: Any, task: Any) -> None:
@@ -40,42 +44,36 @@ class Recreated(object):
         """The task in Metaflow's client: `task.data.x` is what it left, as far as it came."""
 
     @property
-    def artifacts(self) -> List[str]:
+    def artifacts(self) -> list[str]:
         """Names of the artifacts that the task left."""
         return sorted(artifact.id for artifact in self.task)
 
 
-def recreate(names: Optional[Dict[str, Any]] = None) -> Recreated:
+def recreate(names: dict[str, Any] | None = None) -> Recreated:
     """Return the task that the description beside this file tells of.
 
     What the flow's file imports and defines is put into `names`, such as ``globals()``.
     """
-    here = os.path.dirname(os.path.abspath(__file__))
-    with open(os.path.join(here, DESCRIPTION), encoding="utf-8") as file:
-        told = json.load(file)
+    here = Path(__file__).absolute().parent
+    told = json.loads((here / DESCRIPTION).read_text(encoding="utf-8"))
     os.environ.update(told["variables"])
-    for name, folder in told["folders"].items():
-        os.environ[name] = os.path.normpath(os.path.join(here, folder))
-    for folder in reversed(told["python_path"]):
-        sys.path.insert(0, os.path.normpath(os.path.join(here, folder)))
-    flow_file = os.path.normpath(os.path.join(here, told["flow_file"]))
-    module = _load(flow_file)
+    os.environ.update((name, str(here / folder)) for name, folder in told["folders"].items())
+    sys.path[:0] = [str(here / folder) for folder in told["python_path"]]
+    module = _load(here / told["flow_file"])
     if names is not None:
         # Also the classes of pickled artifacts, which a task has in its main module.
         names.update(
-            (name, value)
-            for name, value in vars(module).items()
-            if not (name.startswith("__") and name.endswith("__"))
+            (name, value) for name, value in vars(module).items() if not (name.startswith("__") and name.endswith("__"))
         )
     return _recreate(told, _flow_class(module, told["flow"]))
 
 
-def _load(path: str) -> ModuleType:
+def _load(path: Path) -> ModuleType:
     """Import the flow's file: not as the main module, so that it does not run the flow."""
-    name = os.path.splitext(os.path.basename(path))[0]
+    name = path.stem
     if name in sys.modules:
         name = "flow_" + name
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, str(path))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -85,13 +83,13 @@ def _load(path: str) -> ModuleType:
 
 
 def _flow_class(module: ModuleType, name: str) -> Any:
-    for value in [getattr(module, name, None)] + list(vars(module).values()):
+    for value in [getattr(module, name, None), *vars(module).values()]:
         if isinstance(value, type) and value.__name__ == name:
             return value
-    raise RuntimeError("There is no flow %s in %s" % (name, module.__file__))
+    raise RuntimeError(f"There is no flow {name} in {module.__file__}")
 
 
-def _recreate(told: Dict[str, Any], flow_class: Any) -> Recreated:
+def _recreate(told: dict[str, Any], flow_class: Any) -> Recreated:
     from metaflow import Task, current, namespace
     from metaflow.datastore.inputs import Inputs
 
@@ -113,7 +111,7 @@ def _recreate(told: Dict[str, Any], flow_class: Any) -> Recreated:
     return Recreated(flow, inputs, current, task)
 
 
-def _join_type(flow: Any, step: str) -> Optional[str]:
+def _join_type(flow: Any, step: str) -> str | None:
     """Return the type of the split that a step joins; None for a step that joins nothing."""
     node = flow._graph[step]
     return str(flow._graph[node.split_parents[-1]].type) if node.type == "join" else None
@@ -127,7 +125,7 @@ def _clone(flow_class: Any, task: Any) -> Any:
     return flow
 
 
-def _begin(flow: Any, told: Dict[str, Any], join_type: Optional[str], inputs: List[_Artifacts]) -> List[str]:
+def _begin(flow: Any, told: dict[str, Any], join_type: str | None, inputs: list[_Artifacts]) -> list[str]:
     """Put a flow into the state in which Metaflow calls a step."""
     from metaflow.task import MetaflowTask
     from metaflow.unbounded_foreach import UBF_CONTROL
@@ -144,13 +142,13 @@ def _begin(flow: Any, told: Dict[str, Any], join_type: Optional[str], inputs: Li
     return _use(flow, _Artifacts(None) if join_type else inputs[0], inputs[0])
 
 
-def _use(flow: Any, artifacts: _Artifacts, parameters: _Artifacts) -> List[str]:
+def _use(flow: Any, artifacts: _Artifacts, parameters: _Artifacts) -> list[str]:
     """Have a flow read from `artifacts`; return the names of its parameters."""
     from metaflow.task import MetaflowTask
 
     flow._set_datastore(artifacts)
     holder = SimpleNamespace(flow=flow)
-    names: List[str] = MetaflowTask._init_parameters(holder, parameters, passdown=artifacts is not parameters)
+    names: list[str] = MetaflowTask._init_parameters(holder, parameters, passdown=artifacts is not parameters)
     return names
 
 
@@ -158,7 +156,7 @@ def _next(*_steps: Any, **_options: Any) -> None:
     """Go nowhere: what a step does last has no meaning here."""
 
 
-def _set_current(current: Any, flow: Any, told: Dict[str, Any], parameters: List[str]) -> None:
+def _set_current(current: Any, flow: Any, told: dict[str, Any], parameters: list[str]) -> None:
     facts = told["current"]
     current._set_env(
         flow=flow,
@@ -171,7 +169,7 @@ def _set_current(current: Any, flow: Any, told: Dict[str, Any], parameters: List
         username=facts["username"],
         metadata_str=facts["metadata"],
         is_running=True,
-        tags=facts["tags"],
+        tags=set(facts["tags"]),
     )
     more = dict(facts["project"], parameter_names=parameters, graph_info=flow._graph_info)
     if any(decorator.name == "card" for decorator in getattr(flow, told["step"]).decorators):
@@ -186,13 +184,13 @@ def _set_variables(flow: Any, step: str) -> None:
             os.environ.update((str(name), str(value)) for name, value in decorator.attributes["vars"].items())
 
 
-class _Artifacts(object):
+class _Artifacts:
     """What a task left, as Metaflow's flows expect their datastore."""
 
     def __init__(self, task: Any) -> None:
         """Read from a task of Metaflow's client; from none, where there is nothing yet."""
         self._task = task
-        self._found: Dict[str, Any] = {}
+        self._found: dict[str, Any] = {}
 
     def _find(self, name: str) -> Any:
         if name not in self._found:
@@ -215,18 +213,18 @@ class _Artifacts(object):
         """Tell whether there is no such artifact, or it is None."""
         return name not in self or self[name] is None
 
-    def items(self) -> Iterator[Tuple[str, str]]:
+    def items(self) -> Iterator[tuple[str, str]]:
         """Give names and digests of all artifacts."""
         for artifact in self._task or ():
             yield artifact.id, artifact.sha
 
-    def passdown_partial(self, origin: _Artifacts, names: List[str]) -> None:
+    def passdown_partial(self, origin: _Artifacts, names: list[str]) -> None:
         """Take over artifacts of another task."""
         for name in names:
             self._found[name] = origin._find(name)
 
 
-class _Ignored(object):
+class _Ignored:
     """Takes everything that is done with it, and does nothing."""
 
     def __getattr__(self, name: str) -> _Ignored:
@@ -238,5 +236,5 @@ class _Ignored(object):
     def __setitem__(self, name: Any, value: Any) -> None:
         pass
 
-    def __call__(self, *arguments: Any, **options: Any) -> _Ignored:
+    def __call__(self, *_arguments: Any, **_options: Any) -> _Ignored:
         return self
