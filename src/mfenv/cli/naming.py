@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from metaflow._vendor import click
 from metaflow.util import get_username
 
+from mfenv.app.environments import Environments
 from mfenv.app.progress import TransferLine
 from mfenv.app.wiring import Wiring
 from mfenv.cli.finding import wired
 from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, RequestKey
 from mfenv.domain.platform import Platform
-from mfenv.domain.reference import ByName, EnvironmentRef, parse_pathspec, parse_reference
+from mfenv.domain.reference import ByName, parse_reference
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.known import known_environments
 from mfenv.store.aliases import taken
@@ -40,15 +41,16 @@ def name_environment(
     Raises `EnvironmentsError`.
     """
     where = "SOURCE"
-    ref: EnvironmentRef = parse_pathspec(source, where=where) if is_pathspec else parse_reference(source, where=where)
     target = read_name(name, where="ALIAS")
     platforms = [Platform.parse(text, where="--arch") for text in archs]
     wiring = wired()
     try:
-        locks, requests = known_environments(wiring, _tell).find_all(ref, where=where)
+        known = Environments(wiring, known_environments(wiring, _tell))
+        found = known.look_up(source, where=where, is_pathspec=is_pathspec)
+        locks, requests = found.locks, found.requests
         if missing := [platform.value for platform in platforms if platform not in locks]:
             raise InvalidSpec(
-                f"--arch: `{ref}` has no environment for {', '.join(missing)}, only for "
+                f"--arch: `{source}` has no environment for {', '.join(missing)}, only for "
                 f"{', '.join(sorted(platform.value for platform in locks))}",
                 hint=f"Resolve it for {', '.join(missing)} as well, and name all of them together",
             )
