@@ -20,6 +20,7 @@ The shape of a folder is part of its name's meaning: another shape gets another 
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,15 @@ class LocalFolders:
     def use_lock(self, lock_id: LockId) -> Path:
         """Return the file whose OS lock every run that uses an environment holds, together with others."""
         return self.root / "locks" / f"use-{lock_id}.lock"
+
+    def place_lock(self, path: Path) -> Path:
+        """Return the file whose OS lock is held by who makes an environment at a place of the user's."""
+        digest = hashlib.sha256(str(path.absolute()).encode(errors="surrogateescape")).hexdigest()[:40]
+        return self.root / "locks" / f"at-{digest}.lock"
+
+    def named(self, name: str) -> Path:
+        """Return the folder of an environment that a user gave a name on this machine."""
+        return self.root / "envs" / name
 
     @property
     def files_lock(self) -> Path:

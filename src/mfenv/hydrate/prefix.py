@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mfenv.domain.digest import Json, LockId, canonical_json
+from mfenv.domain.digest import Json, LockId, canonical_json, is_id
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.hydrate.activation import Activation
 from mfenv.io.files import write_atomically
@@ -57,6 +57,27 @@ def usable_prefix(path: Path, lock: LockedEnvironment) -> Prefix | None:
     """Return the prefix of `lock` at `path` if it is ready and nobody, such as a cleaner, took its interpreter."""
     prefix = ready_prefix(path, lock.id)
     return None if prefix and lock.find("python") and not prefix.python.exists() else prefix
+
+
+MAKING = ".mfenv-making"
+"""Names the lock of an environment that is being made in a place of the user's; gone when it is ready."""
+
+
+def owner(path: Path) -> LockId | None:
+    """Return the lock of the environment at `path`, ready or half made; None for a folder that is not ours."""
+    for name in (MARKER, MAKING):
+        try:
+            marker = json.loads((path / name).read_bytes())
+            if marker["schema"] == SCHEMA and is_id(marker["lock"]):
+                return LockId(marker["lock"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def mark_making(path: Path, lock_id: LockId) -> None:
+    """Say that what is at `path` is ours, and not ready."""
+    write_atomically(path / MAKING, canonical_json({"schema": SCHEMA, "lock": lock_id}))
 
 
 def mark_used(prefix: Prefix) -> None:

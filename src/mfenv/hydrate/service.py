@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from mfenv.domain.artifact import LockedArtifact
@@ -18,7 +21,7 @@ from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.link_scripts import run_post_link
 from mfenv.hydrate.ownership import check_ownership
 from mfenv.hydrate.plan import archive_path, plan
-from mfenv.hydrate.prefix import Prefix, mark_ready, mark_used, usable_prefix
+from mfenv.hydrate.prefix import MAKING, MARKER, Prefix, mark_making, mark_ready, mark_used, owner, usable_prefix
 from mfenv.hydrate.pypi import PypiInstaller, site_packages_of
 from mfenv.io.filelock import held, used
 from mfenv.io.files import remove_tree, sha256_of
@@ -107,7 +110,36 @@ class Hydrator:
             used(self._folders.files_lock),
         ):
             # Somebody else may have made it while this process waited.
-            return self.ready(lock) or self._build(lock, events)
+            ready = self.ready(lock)
+            return ready or self._build(lock, events, self._folders.prefix(lock.id), self._folders.staging(lock.id))
+
+    def make_at(self, lock: LockedEnvironment, path: Path, events: HydrationEvents | None = None) -> Prefix:
+        """Make an environment of its own at `path`, where nothing is, for the user to change; return it.
+
+        One that was begun there, and not finished, is begun anew. Raises `HydrationFailed`, also when something else is
+        there.
+        """
+        if reason := unmet(lock, self._machine):
+            raise HydrationFailed(
+                f"environment `{lock.id}` cannot run on this machine: {reason}",
+                hint="Make it on another machine, or ask for packages that are built for this one",
+            )
+        waiting = events.waiting if events else None
+        with (
+            held(
+                self._folders.place_lock(path),
+                timeout=self._lock_timeout,
+                waiting=waiting,
+                given_up=self._given_up.is_set,
+            ),
+            used(self._folders.files_lock),
+        ):
+            if os.path.lexists(path):
+                if owner(path) is None or (path / MARKER).exists():
+                    raise HydrationFailed(f"`{path}` is there already")
+                remove_tree(path)
+            # Beside it, so that it can be renamed; hidden, so that nobody takes it for something.
+            return self._build(lock, events, path, path.with_name(f".{path.name}.{secrets.token_hex(4)}.making"))
 
     def give_up(self) -> None:
         """Have calls that wait for another builder fail, from here on; what is being built here goes on."""
@@ -159,10 +191,10 @@ class Hydrator:
             pass
         return False
 
-    def _build(self, lock: LockedEnvironment, events: HydrationEvents | None) -> Prefix:
-        path, staging = self._folders.prefix(lock.id), self._folders.staging(lock.id)
+    def _build(self, lock: LockedEnvironment, events: HydrationEvents | None, path: Path, staging: Path) -> Prefix:
+        is_shared = path == self._folders.prefix(lock.id)
         try:
-            for left_over in plan(lock, self._folders).remove:
+            for left_over in plan(lock, self._folders).remove if is_shared else ():
                 remove_tree(left_over)
             self._have_files(lock, events)
             self._installer.link(lock, staging, path)
@@ -170,6 +202,8 @@ class Hydrator:
             check_ownership(lock, staging, site_packages_of(lock), wheels)
             write_variables(lock.variables, staging)
             path.parent.mkdir(parents=True, exist_ok=True)
+            if not is_shared:
+                mark_making(staging, lock.id)
             staging.rename(path)
             if lock.pypi:
                 # Here and not in the staging folder: installers write the prefix's path into scripts.
@@ -178,6 +212,7 @@ class Hydrator:
                 run_post_link(lock, path)
             prefix = Prefix(path=path, lock_id=lock.id, activation=activation_of(path))
             mark_ready(prefix)
+            (path / MAKING).unlink(missing_ok=True)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 remove_tree(staging)

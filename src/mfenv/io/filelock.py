@@ -67,6 +67,18 @@ def used(path: Path) -> Iterator[None]:
         yield
 
 
+def hold_while_it_lives(path: Path) -> None:
+    """Let others know that something is in use for as long as this process lives, whichever program it becomes.
+
+    Where nobody can be told, it is used all the same.
+    """
+    with contextlib.suppress(EnvironmentsError, OSError):
+        file = _LockFile(path)
+        if file.lock(fcntl.LOCK_SH):
+            # Never closed: the program that takes over has it open, and the lock ends with it.
+            os.set_inheritable(file.descriptor, True)  # noqa: FBT003
+
+
 @contextlib.contextmanager
 def unused(path: Path) -> Iterator[bool]:
     """Keep others, for the duration of the block, from using something; False when somebody does.
