@@ -7,6 +7,7 @@ tasks noted are compared.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ Place: TypeAlias = tuple[tuple[str, int | None], ...]
 """Where a task is in its foreaches, from the outermost: the step that began the branch, and its index."""
 
 _PART = re.compile(r"[A-Za-z0-9_.@:=-]+")
+_SURROUNDINGS = ("METAFLOW_HOME", "METAFLOW_PROFILE")
+"""Say which of Metaflow's configurations counts; what is secret is in there."""
 _MOST = 8
 _HINT = "Check flow, run and step, and that the run was made with the metadata service of this project"
 
@@ -77,7 +80,9 @@ def past_task(text: str, *, where: str) -> PastTask:
             task, graph = _task(parts, where)
             return _told(task, graph, where)
         except MetaflowException as error:
-            raise InvalidSpec(f"{where}: there is no `{text}`", hint=_HINT, output=str(error)) from error
+            raise InvalidSpec(
+                f"{where}: there is no flow, run, step or task `{text}`", hint=_HINT, output=str(error)
+            ) from error
 
 
 def _task(parts: Sequence[str], where: str) -> tuple[Task, Mapping[str, Any]]:
@@ -149,12 +154,12 @@ def _branch(task: Task) -> str:
 def _told(task: Task, graph: Mapping[str, Any], where: str) -> PastTask:
     metadata = task.metadata_dict
     flow, run, step, task_id = task.path_components
+    if step not in graph["steps"]:
+        raise InvalidSpec(f"{where}: `{task.pathspec}` is no task of a step", hint="Name a step of the flow")
     if "attempt" not in metadata:
         raise InvalidSpec(
             f"{where}: the task `{task.pathspec}` has not begun", hint="Wait until it runs, or name another one"
         )
-    if step not in graph["steps"]:
-        raise InvalidSpec(f"{where}: `{task.pathspec}` is no task of a step", hint="Name a step of the flow")
     place = _place(task)
     return PastTask(
         flow=flow,
@@ -262,7 +267,8 @@ def _project(tags: Mapping[str, str], flow: str) -> dict[str, Any]:
 
 def _variables(metadata: Mapping[str, str]) -> dict[str, str]:
     kind, _, place = get_metadata().partition("@")
-    found = {"METAFLOW_DEFAULT_METADATA": kind}
+    found = {name: os.environ[name] for name in _SURROUNDINGS if os.environ.get(name)}
+    found["METAFLOW_DEFAULT_METADATA"] = kind
     if kind == "local":
         found["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = place
     elif kind == "service" and without_credentials(place) == place:

@@ -24,11 +24,15 @@ DESCRIPTION = ".mfenv-debug.json"
 """The file beside this one that says which task it is."""
 
 
-class StepReturned(BaseException):
-    """The step returned here: what follows is not what the task did."""
+class StepReturned(SystemExit):
+    """The step returned here. A script ends with it, and in a notebook the cells below stay as they are."""
 
-    def _render_traceback_(self) -> list[str]:
-        return ["The step returns here: what follows is not what the task did."]
+    def __init__(self) -> None:
+        """End well."""
+        super().__init__(0)
+
+    def __str__(self) -> str:
+        return "The step returns here: what follows is not what the task did."
 
 
 class Recreated:
