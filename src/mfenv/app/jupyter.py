@@ -70,8 +70,8 @@ def kernel_name(shown: str) -> str:
 def with_ipykernel(wiring: Wiring, lock: LockedEnvironment, *, user: str) -> LockedEnvironment:
     """Return an environment that a kernel can run in: `lock`, or what builds upon it and has ipykernel besides.
 
-    What is in `lock` stays as it is. ipykernel comes from the side that the other Python packages are from, or else from
-    the other. Raises `EnvironmentsError`.
+    What is in `lock` stays as it is. ipykernel comes from the side that the other Python packages are from, or else
+    from the other. Raises `EnvironmentsError`.
     """
     if lock.find(KERNEL) or any(package.name == KERNEL for package in lock.pypi):
         return lock

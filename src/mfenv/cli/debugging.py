@@ -102,12 +102,10 @@ def _prefix(found: Environments, lock: LockedEnvironment) -> Prefix:
 
 
 def _with_kernel(found: Environments, lock: LockedEnvironment, task: PastTask, code: PastCode) -> tuple[Prefix, Kernel]:
-    from mfenv.app.jupyter import install_kernel, with_ipykernel
+    from mfenv.app.jupyter import install_kernel, kernel_name, with_ipykernel
 
     prefix = _prefix(found, with_ipykernel(found.wiring, lock, user=get_username() or "unknown"))
-    kernel = Kernel(
-        name=f"mf_debug_{task.pathspec.replace('/', '_')}".lower(), display_name=f"Metaflow {task.pathspec}"
-    )
+    kernel = Kernel(name=kernel_name(f"debug_{task.pathspec}"), display_name=f"Metaflow debug {task.pathspec}")
     variables = {
         **task.variables,
         **code.variables,
@@ -115,5 +113,5 @@ def _with_kernel(found: Environments, lock: LockedEnvironment, task: PastTask, c
         "PYTHONPATH": os.pathsep.join(map(str, dict.fromkeys((code.folder, *code.python_path)))),
         "PYTHONNOUSERSITE": "1",
     }
-    install_kernel(prefix, name=kernel.name, display_name=kernel.display_name, variables=variables, force=True)
+    install_kernel(prefix, name=kernel.name, display_name=kernel.display_name, variables=variables)
     return prefix, kernel
