@@ -51,18 +51,10 @@ def place_in(folder: Path) -> Place:
     return Place(prefix=folder / IN_FOLDER, folder=folder)
 
 
-def create(
-    wiring: Wiring,
-    lock: LockedEnvironment,
-    place: Place,
-    *,
-    force: bool = False,
-    exist_ok: bool = False,
-    events: HydrationEvents | None = None,
-) -> Prefix:
-    """Make an environment at `place`, or find that it is there already; `force` makes it anew.
+def existing(lock: LockedEnvironment, place: Place, *, force: bool = False, exist_ok: bool = False) -> Prefix | None:
+    """Return the environment that is at `place` already, or None where one can be made; with `force`, anew.
 
-    What is not ours is never touched. Raises `InvalidSpec` for what is in the way, and `HydrationFailed`.
+    Raises `InvalidSpec` for what is in the way.
     """
     there = owner(place.prefix)
     if os.path.lexists(place.prefix) and there is None:
@@ -71,15 +63,23 @@ def create(
             hint="Choose another name or folder; what is there is left alone, also with --force",
         )
     if there and (place.prefix / MARKER).exists() and not force:
-        return _existing(place.prefix, there, lock, exist_ok=exist_ok)
+        return _as_it_is(place.prefix, there, lock, exist_ok=exist_ok)
     if place.prefix.name == IN_FOLDER and there is None:
         _check_empty(place.folder)
-    if there:
+    return None
+
+
+def make(wiring: Wiring, lock: LockedEnvironment, place: Place, *, events: HydrationEvents | None = None) -> Prefix:
+    """Make an environment at `place`; one of ours that is there is removed, what is not ours is never touched.
+
+    Raises `HydrationFailed`.
+    """
+    if owner(place.prefix):
         _remove(place.prefix)
     return wiring.hydrator.make_at(lock, place.prefix, events)
 
 
-def _existing(path: Path, there: LockId, lock: LockedEnvironment, *, exist_ok: bool) -> Prefix:
+def _as_it_is(path: Path, there: LockId, lock: LockedEnvironment, *, exist_ok: bool) -> Prefix:
     if not exist_ok:
         raise InvalidSpec(
             f"`{path}` is there already, and holds the environment `{there}`",
@@ -138,7 +138,6 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def _lines(prefix: Prefix, variables: Mapping[str, str]) -> Iterator[str]:
     yield f"# Activates {prefix.path}: . {ACTIVATE}"
-    yield f"export CONDA_PREFIX={shlex.quote(str(prefix.path))}"
     for name, text in {**prefix.activation.variables, "PYTHONNOUSERSITE": "1", **variables}.items():
         # A shell has no other names.
         if name != "PYTHONPATH" and _VARIABLE.fullmatch(name):
@@ -149,7 +148,8 @@ def _lines(prefix: Prefix, variables: Mapping[str, str]) -> Iterator[str]:
     for name, (before, after) in around.items():
         alone = (before + after).replace("::", ":").strip(":")
         yield f'if [ -n "${{{name}:-}}" ]; then'
-        yield f'  export {name}={shlex.quote(before)}"${name}"{shlex.quote(after)}'
+        ends = [shlex.quote(end) if end else "" for end in (before, after)]
+        yield f'  export {name}={ends[0]}"${name}"{ends[1]}'
         yield "else"
         yield f"  export {name}={shlex.quote(alone)}"
         yield "fi"

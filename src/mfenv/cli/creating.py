@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaflow._vendor import click
 from metaflow.util import get_username
 
-from mfenv.app.create import create, named_place, place_in, write_activation
+from mfenv.app.create import existing, make, named_place, place_in, write_activation
 from mfenv.app.environments import Environments, Found
 from mfenv.app.jupyter import install_kernel, kernel_name, with_ipykernel
+from mfenv.app.wiring import Wiring
 from mfenv.cli import showing
 from mfenv.cli.finding import environments, tell
 from mfenv.cli.looking import platform_of
@@ -75,18 +75,14 @@ def _made(
     found: Environments, known: Found, lock: LockedEnvironment, options: CreateOptions
 ) -> tuple[Prefix, Path | None, dict[str, str]]:
     """Make the environment, and its code beside it where that is asked for."""
-    ready = found.wiring.hydrator.ready(lock)
-    if ready and not options.name and not options.into_dir:
-        return ready, None, {}
-    with hydration(lock) as events:
-        if not options.name and not options.into_dir:
-            return found.wiring.hydrator.hydrate(lock, events), None, {}
-        place = (
-            place_in(Path(options.into_dir))
-            if options.into_dir
-            else named_place(found.wiring.folders, options.name or "")
-        )
-        prefix = create(found.wiring, lock, place, force=options.force, exist_ok=options.exist_ok, events=events)
+    wiring = found.wiring
+    if not options.name and not options.into_dir:
+        return wiring.hydrator.ready(lock) or _hydrated(wiring, lock), None, {}
+    place = place_in(Path(options.into_dir)) if options.into_dir else named_place(wiring.folders, options.name or "")
+    prefix = existing(lock, place, force=options.force, exist_ok=options.exist_ok)
+    if prefix is None:
+        with hydration(lock) as events:
+            prefix = make(wiring, lock, place, events=events)
     variables = {}
     if options.into_dir and isinstance(known.ref, ByPathspec):
         from mfenv.metaflow.past_code import unpack_code
@@ -94,6 +90,11 @@ def _made(
         code = unpack_code(known.ref, place.folder, strict=options.strict, where="ENV")
         variables = {**code.variables, "PYTHONPATH": os.pathsep.join(map(str, (place.folder, *code.python_path)))}
     return prefix, write_activation(prefix, place, variables), variables
+
+
+def _hydrated(wiring: Wiring, lock: LockedEnvironment) -> Prefix:
+    with hydration(lock) as events:
+        return wiring.hydrator.hydrate(lock, events)
 
 
 def _print(
@@ -129,4 +130,3 @@ def _print(
         showing.say(f"  use:      metaflow environment run {text} -- python")
     if kernel:
         showing.say(f"  kernel:   {kernel.name} (Metaflow {text.removeprefix('step:')})")
-    click.echo("", nl=False)

@@ -26,7 +26,13 @@ def run(env: str, command: tuple[str, ...], arch: str | None, *, is_pathspec: bo
     with spoken(as_json=False):
         from mfenv.cli.running import run_in
 
-        run_in(env, command, arch=arch, is_pathspec=is_pathspec, local_only=local_only)
+        run_in(
+            env,
+            command[1:] if command[0] == "--" else command,
+            arch=arch,
+            is_pathspec=is_pathspec,
+            local_only=local_only,
+        )
 
 
 @click.command(epilog="Example: metaflow environment shell team/env:v1")
