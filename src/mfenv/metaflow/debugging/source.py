@@ -7,6 +7,7 @@ lose the comments.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -34,8 +35,10 @@ class StepSource:
 def step_source(text: str, flow: str, step: str) -> StepSource | None:
     """Return the source of a step from the text of its flow's file; None where it is written in another file."""
     try:
-        # Bytes count in what the parser tells of columns.
-        module = ast.parse(text)
+        with warnings.catch_warnings():
+            # On what the flow's author may write better: not asked for here.
+            warnings.simplefilter("ignore")
+            module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     classes = {node.name: node for node in ast.walk(module) if isinstance(node, ast.ClassDef)}
@@ -43,6 +46,7 @@ def step_source(text: str, flow: str, step: str) -> StepSource | None:
     if function is None:
         return None
     names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+    # Bytes count in what the parser tells of columns.
     lines = [line.encode() for line in _lines(text)]
     _replace_returns(lines, function)
     return StepSource(

@@ -1,0 +1,155 @@
+"""A code package is unpacked into its folder and nowhere else, whatever is in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfenv.domain.reference import ByPathspec
+from mfenv.errors import EnvironmentsError, HydrationFailed, StoreError
+from mfenv.metaflow import past_code
+from mfenv.metaflow.past_code import PastCode, unpack_code
+
+REF = ByPathspec(flow="Flow", run="1", step="start")
+
+
+def package(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for info, content in members:
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def file(name: str, content: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, content
+
+
+class Code:
+    """What Metaflow's client gives for a package."""
+
+    def __init__(self, blob: bytes, *, script: str = "flow.py", version: int = 1) -> None:
+        self._blob = blob
+        self._code_metadata = json.dumps({"mfcontent_version": version})
+        self.script_name = script
+
+    @property
+    def tarball(self) -> tarfile.TarFile:
+        return tarfile.open(fileobj=io.BytesIO(self._blob), mode="r:gz")
+
+
+def unpacked(code: Any, folder: Path) -> PastCode:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            past_code,
+            "task_of",
+            lambda ref, where: SimpleNamespace(
+                path_components=["Flow", "1", "start", "2"], pathspec="Flow/1/start/2", code=code
+            ),
+        )
+        return unpack_code(REF, folder, strict=True, where="ENV")
+
+
+FLOW = file("flow.py", b"pass\n", mode=0o755)
+
+
+def test_a_package_is_unpacked_and_tells_how_it_is_used(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    code = unpacked(
+        Code(package(file(".mf_code/metaflow/__init__.py"), file("sub", type=tarfile.DIRTYPE), FLOW)), folder
+    )
+    assert code == PastCode(
+        folder=folder,
+        flow_file=folder / "flow.py",
+        python_path=(folder / ".mf_code", folder),
+        variables={"METAFLOW_EXTRACTED_ROOT": str(folder)},
+        files=(".mf_code/metaflow/__init__.py", "flow.py"),
+        is_package=True,
+    )
+    assert (folder / "flow.py").read_bytes() == b"pass\n"
+    assert (folder / "flow.py").stat().st_mode & 0o777 == 0o755
+    assert (folder / "sub").is_dir()
+
+
+def test_the_layout_of_old_packages_has_metaflow_beside_the_flow(tmp_path: Path) -> None:
+    code = unpacked(Code(package(file("metaflow/__init__.py"), FLOW), version=0), tmp_path)
+    assert code.python_path == (tmp_path,)
+
+
+OUTSIDE = [
+    (file("../out.py"), "`'../out.py'`, which lies outside of it"),
+    (file("a/../../out.py"), "`'a/../../out.py'`, which lies outside of it"),
+    (file("/tmp/out.py"), "`'/tmp/out.py'`, which lies outside of it"),
+    (file("a\\..\\out.py"), r"`'a\\..\\out.py'`, which lies outside of it"),
+    (file("link", type=tarfile.SYMTYPE, linkname="/etc"), "`link`, which is neither a file nor a folder"),
+    (file("link", type=tarfile.LNKTYPE, linkname="flow.py"), "`link`, which is neither a file nor a folder"),
+    (file("pipe", type=tarfile.FIFOTYPE), "`pipe`, which is neither a file nor a folder"),
+    (file("device", type=tarfile.CHRTYPE), "`device`, which is neither a file nor a folder"),
+]
+
+
+@pytest.mark.parametrize(("member", "words"), OUTSIDE)
+def test_what_would_land_elsewhere_is_refused_before_anything_is_written(
+    tmp_path: Path, member: tuple[tarfile.TarInfo, bytes], words: str
+) -> None:
+    folder = tmp_path / "code"
+    with pytest.raises(StoreError) as caught:
+        unpacked(Code(package(FLOW, member)), folder)
+    assert caught.value.message == f"ENV: the code package holds {words}"
+    assert [path.name for path in tmp_path.rglob("*")] == ["code"]
+
+
+def test_a_script_outside_of_the_package_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="lies outside of it"):
+        unpacked(Code(package(FLOW), script="../flow.py"), tmp_path)
+
+
+def test_a_package_without_its_flow_is_damaged(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"^ENV: the code package of `Flow/1/start` is damaged$"):
+        unpacked(Code(package(file("other.py"))), tmp_path)
+
+
+def test_a_link_that_lies_in_the_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    folder, other = tmp_path / "code", tmp_path / "other"
+    folder.mkdir()
+    other.write_text("mine")
+    (folder / "flow.py").symlink_to(other)
+    unpacked(Code(package(FLOW)), folder)
+    assert (other.read_text(), (folder / "flow.py").read_bytes()) == ("mine", b"pass\n")
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HydrationFailed) as caught:
+        unpacked(Code(package(FLOW)), tmp_path / "file" / "code")
+    assert caught.value.message == f"ENV: code cannot be put into `{tmp_path / 'file' / 'code'}`"
+
+
+WHOLE = package(
+    file(".mf_code/metaflow/__init__.py", b"x" * 2000), FLOW, file("data/table.csv", bytes(range(256)) * 20)
+)
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.binary(max_size=40), st.booleans())
+def test_a_damaged_package_gives_an_error_of_ours_or_the_files(
+    tmp_path_factory: pytest.TempPathFactory, at: int, junk: bytes, cut: bool
+) -> None:
+    blob = WHOLE[:at] + junk + (b"" if cut else WHOLE[at + len(junk) :])
+    folder = tmp_path_factory.mktemp("code")
+    try:
+        code = unpacked(Code(blob), folder)
+    except EnvironmentsError:
+        return
+    assert code.flow_file.is_file()
