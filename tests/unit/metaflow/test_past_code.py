@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfenv.domain.reference import ByPathspec
-from mfenv.errors import EnvironmentsError, HydrationFailed, StoreError
+from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, StoreError
 from mfenv.metaflow import past_code
 from mfenv.metaflow.past_code import PastCode, unpack_code
 
@@ -153,3 +153,19 @@ def test_a_damaged_package_gives_an_error_of_ours_or_the_files(
     except EnvironmentsError:
         return
     assert code.flow_file.is_file()
+
+
+def test_a_run_without_a_package_is_refused_when_only_that_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past_code, "Run", lambda *_, **__: SimpleNamespace(code=None))
+    with pytest.raises(InvalidSpec) as caught:
+        unpacked(None, tmp_path)
+    assert caught.value.message == "ENV: the run `Flow/1` kept no code package"
+
+
+def test_a_package_that_only_another_task_noted_is_that_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past_code, "Run", lambda *_, **__: SimpleNamespace(code=Code(package(FLOW))))
+    assert unpacked(None, tmp_path).files == ("flow.py",)
