@@ -1,0 +1,1 @@
+"""Environments in the formats of other tools."""

@@ -1,0 +1,40 @@
+"""pylock.toml (PEP 751, version 1.0): the PyPI packages of one environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import tomli_w
+
+from mfenv.domain.locked import LockedEnvironment, LockedPypiPackage
+from mfenv.formats.writers.content import Content, lost_builds, lost_conda, lost_variables, published, python_of
+
+
+def losses(lock: LockedEnvironment) -> Iterator[str]:
+    """Say what the format cannot hold."""
+    yield from lost_conda(lock)
+    yield from lost_builds(lock)
+    yield from lost_variables(lock)
+
+
+def dump(content: Content) -> str:
+    """Return the file."""
+    lock = content.only
+    document: dict[str, Any] = {"lock-version": "1.0", "created-by": "metaflow-netflix-extensions"}
+    if python := python_of(lock):
+        document["requires-python"] = f"=={'.'.join(python.split('.')[:2])}.*"
+    document["packages"] = [_package(package, content) for package in published(lock)]
+    return tomli_w.dumps(document)
+
+
+def _package(package: LockedPypiPackage, content: Content) -> dict[str, Any]:
+    artifact = package.artifact
+    wheel: dict[str, Any] = {"name": artifact.file_name, "url": artifact.url}
+    if artifact.size is not None:
+        wheel["size"] = artifact.size
+    wheel["hashes"] = {"sha256": artifact.sha256}
+    row: dict[str, Any] = {"name": package.name, "version": package.version}
+    if requires := content.metadata(package).requires_python:
+        row["requires-python"] = requires
+    return {**row, "wheels": [wheel]}
