@@ -7,6 +7,7 @@ folder that the user names: here, nothing but files and folders below that folde
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import tarfile
 import zlib
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from metaflow.client.core import MetaflowCode, Run, Task
+from metaflow.client.core import Run, Task
+from metaflow.client.filecache import FileCache
 from metaflow.exception import MetaflowException
 from metaflow.metaflow_environment import MetaflowEnvironment
 from metaflow.packaging_sys import ContentType, MetaflowCodeContent
@@ -25,6 +27,7 @@ from mfenv.domain.reference import ByPathspec
 from mfenv.errors import HydrationFailed, InvalidSpec, StoreError
 from mfenv.metaflow.known import task_of
 
+_INFO = (".mf_meta/INFO", "INFO")
 _OF_METAFLOW = ContentType.CODE_CONTENT.value | ContentType.MODULE_CONTENT.value | ContentType.OTHER_CONTENT.value
 _DAMAGED = (
     MetaflowException,
@@ -37,6 +40,7 @@ _DAMAGED = (
     TypeError,
     AttributeError,
     RuntimeError,
+    StopIteration,
 )
 
 
@@ -67,11 +71,11 @@ def unpack_code(ref: ByPathspec, folder: Path, *, strict: bool, where: str) -> P
     """
     task = task_of(ref, where=where)
     folder = folder.absolute()
-    code = _package_of(task, where)
+    package = _package_of(task, where)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if code is not None:
-            return _unpacked(code, folder, ref, where)
+        if package is not None:
+            return _unpacked(package, folder, ref, where)
         if strict:
             raise InvalidSpec(
                 f"{where}: the run `{ref.flow}/{task.path_components[1]}` kept no code package",
@@ -83,10 +87,26 @@ def unpack_code(ref: ByPathspec, folder: Path, *, strict: bool, where: str) -> P
         raise HydrationFailed(f"{where}: code cannot be put into `{folder}`", output=str(error)) from error
 
 
-def _package_of(task: Task, where: str) -> MetaflowCode | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Package:
+    """A code package, as it lies in the store."""
+
+    content: bytes
+    version: int
+    """Of its layout."""
+
+
+def _package_of(task: Task, where: str) -> _Package | None:
     """Return the package of a task; that of its run where only other tasks noted it."""
     try:
-        return task.code or Run("/".join(task.path_components[:2]), _namespace_check=False).code
+        noted = task.metadata_dict.get("code-package") or _noted_in_run(task)
+        if not noted:
+            return None
+        found = json.loads(noted)
+        # Metaflow 2.16.0 has no other way: its `Task.code` cannot read its own packages.
+        _, content = FileCache().get_data(found["ds_type"], task.path_components[0], found["location"], found["sha"])
+        layout = json.loads(found.get("metadata") or "{}")
+        return _Package(content=content, version=int(layout.get("mfcontent_version", 0)))
     except (*_DAMAGED, OSError) as error:
         raise StoreError(
             f"{where}: the code package of `{task.pathspec}` cannot be read",
@@ -95,25 +115,39 @@ def _package_of(task: Task, where: str) -> MetaflowCode | None:
         ) from error
 
 
-def _unpacked(code: MetaflowCode, folder: Path, ref: ByPathspec, where: str) -> PastCode:
+def _noted_in_run(task: Task) -> str | None:
+    run = Run("/".join(task.path_components[:2]), _namespace_check=False)
+    tasks = (next(iter(step), None) for step in run)
+    return next((noted for one in tasks if one and (noted := one.metadata_dict.get("code-package"))), None)
+
+
+def _unpacked(package: _Package, folder: Path, ref: ByPathspec, where: str) -> PastCode:
     try:
-        archive, script = code.tarball, PurePosixPath(code.script_name)
-        members = archive.getmembers()
-        for member in members:
-            _check(member, where)
-        _check_name(str(script), where)
-        for member in members:
-            _write(archive, member, folder)
+        with tarfile.open(fileobj=io.BytesIO(package.content), mode="r:gz") as archive:
+            members = archive.getmembers()
+            for member in members:
+                _check(member, where)
+            script = _script(archive)
+            _check_name(script, where)
+            for member in members:
+                _write(archive, member, folder)
+        if not (folder / script).is_file():
+            raise KeyError(script)
         files = tuple(sorted(str(PurePosixPath(member.name)) for member in members if member.isfile()))
-        flow_file = folder / script
-        if not flow_file.is_file():
-            raise KeyError(str(script))
+        return _in(folder, folder / script, package.version, files, is_package=True)
     except _DAMAGED as error:
         raise StoreError(
             f"{where}: the code package of `{ref}` is damaged", output=f"{type(error).__name__}: {error}"
         ) from error
-    version = json.loads(code._code_metadata).get("mfcontent_version", 0)  # noqa: SLF001
-    return _in(folder, flow_file, version, files, is_package=True)
+
+
+def _script(archive: tarfile.TarFile) -> str:
+    """Return the name of the flow's file."""
+    name = next(name for name in _INFO if name in archive.getnames())
+    content = archive.extractfile(name)
+    if content is None:
+        raise KeyError(name)
+    return str(json.load(content)["script"])
 
 
 def _check(member: tarfile.TarInfo, where: str) -> None:

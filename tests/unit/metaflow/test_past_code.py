@@ -37,28 +37,20 @@ def file(name: str, content: bytes = b"", **fields: Any) -> tuple[tarfile.TarInf
     return info, content
 
 
-class Code:
-    """What Metaflow's client gives for a package."""
-
-    def __init__(self, blob: bytes, *, script: str = "flow.py", version: int = 1) -> None:
-        self._blob = blob
-        self._code_metadata = json.dumps({"mfcontent_version": version})
-        self.script_name = script
-
-    @property
-    def tarball(self) -> tarfile.TarFile:
-        return tarfile.open(fileobj=io.BytesIO(self._blob), mode="r:gz")
+INFO = file(".mf_meta/INFO", b'{"script": "flow.py"}')
+NOTED = json.dumps({"ds_type": "local", "sha": "ab", "location": "/x", "metadata": '{"mfcontent_version": 1}'})
 
 
-def unpacked(code: Any, folder: Path) -> PastCode:
+def unpacked(content: bytes | None, folder: Path, *, noted: str | None = NOTED, in_run: str | None = None) -> PastCode:
+    """Unpack what the store has, for a task that noted `noted`, in a run of which another task noted `in_run`."""
+    task = SimpleNamespace(
+        path_components=["Flow", "1", "start", "2"], pathspec="Flow/1/start/2", metadata_dict={"code-package": noted}
+    )
+    other = SimpleNamespace(metadata_dict={"code-package": in_run})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            past_code,
-            "task_of",
-            lambda ref, where: SimpleNamespace(
-                path_components=["Flow", "1", "start", "2"], pathspec="Flow/1/start/2", code=code
-            ),
-        )
+        patch.setattr(past_code, "task_of", lambda ref, where: task)
+        patch.setattr(past_code, "FileCache", lambda: SimpleNamespace(get_data=lambda *_: (None, content)))
+        patch.setattr(past_code, "Run", lambda *_, **__: [[], [other]])
         return unpack_code(REF, folder, strict=True, where="ENV")
 
 
@@ -68,14 +60,14 @@ FLOW = file("flow.py", b"pass\n", mode=0o755)
 def test_a_package_is_unpacked_and_tells_how_it_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "new"
     code = unpacked(
-        Code(package(file(".mf_code/metaflow/__init__.py"), file("sub", type=tarfile.DIRTYPE), FLOW)), folder
+        package(file(".mf_code/metaflow/__init__.py"), file("sub", type=tarfile.DIRTYPE), INFO, FLOW), folder
     )
     assert code == PastCode(
         folder=folder,
         flow_file=folder / "flow.py",
         python_path=(folder / ".mf_code", folder),
         variables={"METAFLOW_EXTRACTED_ROOT": str(folder)},
-        files=(".mf_code/metaflow/__init__.py", "flow.py"),
+        files=(".mf_code/metaflow/__init__.py", ".mf_meta/INFO", "flow.py"),
         is_package=True,
     )
     assert (folder / "flow.py").read_bytes() == b"pass\n"
@@ -84,7 +76,11 @@ def test_a_package_is_unpacked_and_tells_how_it_is_used(tmp_path: Path) -> None:
 
 
 def test_the_layout_of_old_packages_has_metaflow_beside_the_flow(tmp_path: Path) -> None:
-    code = unpacked(Code(package(file("metaflow/__init__.py"), FLOW), version=0), tmp_path)
+    code = unpacked(
+        package(file("metaflow/__init__.py"), file("INFO", b'{"script": "flow.py"}'), FLOW),
+        tmp_path,
+        noted='{"ds_type": "local", "sha": "ab", "location": "/x"}',
+    )
     assert code.python_path == (tmp_path,)
 
 
@@ -106,19 +102,31 @@ def test_what_would_land_elsewhere_is_refused_before_anything_is_written(
 ) -> None:
     folder = tmp_path / "code"
     with pytest.raises(StoreError) as caught:
-        unpacked(Code(package(FLOW, member)), folder)
+        unpacked(package(INFO, FLOW, member), folder)
     assert caught.value.message == f"ENV: the code package holds {words}"
     assert [path.name for path in tmp_path.rglob("*")] == ["code"]
 
 
 def test_a_script_outside_of_the_package_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="lies outside of it"):
-        unpacked(Code(package(FLOW), script="../flow.py"), tmp_path)
+        unpacked(package(file(".mf_meta/INFO", b'{"script": "../flow.py"}'), FLOW), tmp_path)
 
 
-def test_a_package_without_its_flow_is_damaged(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "members",
+    [
+        (INFO, file("other.py")),
+        (FLOW,),
+        (file(".mf_meta/INFO", b"{"), FLOW),
+        (file(".mf_meta/INFO", b"[]"), FLOW),
+        (file(".mf_meta/INFO", type=tarfile.DIRTYPE), FLOW),
+    ],
+)
+def test_a_package_that_does_not_lead_to_its_flow_is_damaged(
+    tmp_path: Path, members: tuple[tuple[tarfile.TarInfo, bytes], ...]
+) -> None:
     with pytest.raises(StoreError, match=r"^ENV: the code package of `Flow/1/start` is damaged$"):
-        unpacked(Code(package(file("other.py"))), tmp_path)
+        unpacked(package(*members), tmp_path)
 
 
 def test_a_link_that_lies_in_the_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
@@ -126,14 +134,14 @@ def test_a_link_that_lies_in_the_folder_is_replaced_and_not_followed(tmp_path: P
     folder.mkdir()
     other.write_text("mine")
     (folder / "flow.py").symlink_to(other)
-    unpacked(Code(package(FLOW)), folder)
+    unpacked(package(INFO, FLOW), folder)
     assert (other.read_text(), (folder / "flow.py").read_bytes()) == ("mine", b"pass\n")
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HydrationFailed) as caught:
-        unpacked(Code(package(FLOW)), tmp_path / "file" / "code")
+        unpacked(package(INFO, FLOW), tmp_path / "file" / "code")
     assert caught.value.message == f"ENV: code cannot be put into `{tmp_path / 'file' / 'code'}`"
 
 
@@ -149,23 +157,23 @@ def test_a_damaged_package_gives_an_error_of_ours_or_the_files(
     blob = WHOLE[:at] + junk + (b"" if cut else WHOLE[at + len(junk) :])
     folder = tmp_path_factory.mktemp("code")
     try:
-        code = unpacked(Code(blob), folder)
+        code = unpacked(blob, folder)
     except EnvironmentsError:
         return
     assert code.flow_file.is_file()
 
 
-def test_a_run_without_a_package_is_refused_when_only_that_will_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(past_code, "Run", lambda *_, **__: SimpleNamespace(code=None))
+def test_a_run_without_a_package_is_refused_when_only_that_will_do(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec) as caught:
-        unpacked(None, tmp_path)
+        unpacked(None, tmp_path, noted=None)
     assert caught.value.message == "ENV: the run `Flow/1` kept no code package"
 
 
-def test_a_package_that_only_another_task_noted_is_that_of_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(past_code, "Run", lambda *_, **__: SimpleNamespace(code=Code(package(FLOW))))
-    assert unpacked(None, tmp_path).files == ("flow.py",)
+def test_a_package_that_only_another_task_noted_is_that_of_the_run(tmp_path: Path) -> None:
+    assert unpacked(package(INFO, FLOW), tmp_path, noted=None, in_run=NOTED).files == (".mf_meta/INFO", "flow.py")
+
+
+@pytest.mark.parametrize("noted", ["{", "[]", "1", "{}", '{"ds_type": "local"}', NOTED.replace(": 1}", ": {}}")])
+def test_a_note_that_cannot_be_read_is_an_error_of_the_store(tmp_path: Path, noted: str) -> None:
+    with pytest.raises(StoreError, match=r"^ENV: the code package of `Flow/1/start/2` cannot be read$"):
+        unpacked(package(INFO, FLOW), tmp_path, noted=noted)
