@@ -10,6 +10,7 @@ from typing import TextIO
 from metaflow._vendor import click
 
 from mfenv.cli.commands.create import create
+from mfenv.cli.commands.export import export
 from mfenv.cli.commands.gc import gc
 from mfenv.cli.commands.import_ import import_
 from mfenv.cli.commands.look import diff, get, list_, show
@@ -52,6 +53,6 @@ def environment(
     context.obj = Scope(datastore=datastore, metadata=metadata, root=root, is_quiet=quiet, copy_to=quiet_file_output)
 
 
-for command in (run, shell, alias, create, diff, gc, get, list_, show, history, import_, migrate, resolve):
+for command in (run, shell, alias, create, diff, export, gc, get, list_, show, history, import_, migrate, resolve):
     environment.add_command(command)
 short.add_command(environment, "env")

@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
-import json
-
 from metaflow._vendor import click
 
 from mfenv.cli.commands.options import json_option
 from mfenv.cli.render import spoken
 
 
-@click.command("import", epilog="Example: metaflow environment import --legacy team/project/env:v1")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--legacy", is_flag=True, help="Take environments over from the store of the existing product.")
-@click.option("--root", help="Where that is; by default METAFLOW_CONDA_LEGACY_ROOT.")
-@click.option("--arch", "archs", multiple=True, help="Platform, such as linux-64; can be repeated. Default: all.")
+@click.command("import", epilog="Example: metaflow environment import conda-lock.yml --alias team/imported")
+@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--alias", "--name", "names", multiple=True, metavar="NAME[:TAG]", help="Give it a name; can be repeated."
+)
+@click.option("--arch", "archs", multiple=True, help="Platform, such as linux-64; can be repeated. Default: this one.")
+@click.option("--python", help="Version of Python, for files that leave it open.")
+@click.option("--group", "groups", multiple=True, help="A dependency group, category or environment of the file.")
+@click.option("--optional", multiple=True, help="Optional dependencies (an extra) of the file.")
+@click.option("--local-only", is_flag=True, help="Share nothing: lock and names are of this project alone.")
+@click.option("--legacy", is_flag=True, help="Take environments over by name from the store of the earlier extension.")
+@click.option("--root", metavar="PLACE", help="Where that store is; by default METAFLOW_CONDA_LEGACY_ROOT.")
 @json_option
-def import_(names: tuple[str, ...], *, legacy: bool, root: str | None, archs: tuple[str, ...], as_json: bool) -> None:
-    """Take environments over by name.
+def import_(
+    sources: tuple[str, ...],
+    names: tuple[str, ...],
+    archs: tuple[str, ...],
+    python: str | None,
+    groups: tuple[str, ...],
+    optional: tuple[str, ...],
+    root: str | None,
+    *,
+    local_only: bool,
+    legacy: bool,
+    as_json: bool,
+) -> None:
+    """Take an environment over from a lock file: pylock.toml, uv.lock, pixi.lock, conda-lock.yml, @EXPLICIT.
 
-    Each package file is fetched, from that store or from where it came from, hashed, and locked anew. The environments
-    are then shared, and have the same names here.
+    Its packages are taken exactly as they are, and nothing is added; a lock of this package (JSON) is taken, too. With
+    --legacy the arguments are names (NAME[:TAG]) in the store of metaflow-netflixext: each package file is fetched from
+    there, or from where it came from, hashed, and locked anew; the environments have the same names here.
     """
-    from mfenv.cli.importing import import_legacy
-    from mfenv.errors import InvalidSpec
-
     with spoken(as_json=as_json):
-        if not legacy:
-            raise InvalidSpec("there is nothing to take environments from", hint="Add --legacy")
-        found = import_legacy(names, archs, root)
-    if as_json:
-        click.echo(json.dumps({"imported": found}, indent=2))
-        return
-    for row in found:
-        click.echo(row["name"])
-        for arch, lock in row["environments"].items():
-            click.echo(f"  {arch:<14} {lock}")
+        from mfenv.cli.importing import ImportOptions, import_environments
+
+        import_environments(
+            sources,
+            ImportOptions(
+                names=names,
+                archs=archs,
+                python=python,
+                groups=groups,
+                optional=optional,
+                local_only=local_only,
+                is_legacy=legacy,
+                root=root,
+                as_json=as_json,
+            ),
+        )

@@ -1,4 +1,4 @@
-"""@EXPLICIT lists (CEP 23), as conda, mamba and micromamba install them; wheels in the comments that conda-lock reads."""
+"""@EXPLICIT lists (CEP 23), as conda, mamba and micromamba install them; wheels in comments, which conda-lock reads."""
 
 from __future__ import annotations
 

@@ -1,0 +1,100 @@
+"""From an environment to a file of another tool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from metaflow._vendor import click
+
+from mfenv.app.describe import describe
+from mfenv.app.environments import Environments
+from mfenv.app.export import FORMATS, Format, losses, refuse_losses
+from mfenv.app.wheel_metadata import WheelMetadataReader
+from mfenv.cli import showing
+from mfenv.cli.finding import environments, tell
+from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.platform import Platform
+from mfenv.errors import InvalidSpec
+from mfenv.formats.writers.content import Content
+from mfenv.io.files import write_atomically
+
+# Those that tell who needs what.
+_WITH_NEEDS = frozenset({"pylock.toml", "conda-lock.yml", "pixi.lock", "cyclonedx"})
+
+
+def export_environment(
+    text: str,
+    kind: str,
+    *,
+    output: str | None,
+    archs: Sequence[str],
+    is_lossy: bool,
+    is_pathspec: bool,
+    local_only: bool,
+    as_json: bool,
+) -> None:
+    """Write an environment as a file of `kind`. Raises `EnvironmentsError`."""
+    wanted = FORMATS[kind]
+    with environments(local_only=local_only) as found:
+        locks = _locks(found, text, wanted, archs, is_pathspec=is_pathspec)
+        content = Content(title=text, locks=locks, channels=_channels(found, locks))
+        lost = losses(wanted, content)
+        if not is_lossy:
+            refuse_losses(wanted, lost)
+        for line in lost:
+            tell(f"Warning: {wanted.name} loses {line}.")
+        if kind in _WITH_NEEDS:
+            reader = WheelMetadataReader(found.wiring)
+            wheels = {sha256: said for lock in locks.values() for sha256, said in reader.of(lock).items()}
+            content = Content(title=text, locks=locks, channels=content.channels, wheels=wheels)
+        written = wanted.dump(content)
+    is_file = output not in {None, "-"}
+    if is_file:
+        _write(output or "", written)
+    if as_json:
+        showing.document(
+            {
+                "env": text,
+                "format": kind,
+                "environments": {platform.value: lock.id for platform, lock in locks.items()},
+                "lost": lost,
+                "file": output if is_file else None,
+                "content": None if is_file else written,
+            }
+        )
+    elif is_file:
+        tell(f"{output}: {kind} of {text} for {', '.join(platform.value for platform in locks)}")
+    else:
+        click.echo(written, nl=False)
+
+
+def _locks(
+    found: Environments, text: str, wanted: Format, archs: Sequence[str], *, is_pathspec: bool
+) -> Mapping[Platform, LockedEnvironment]:
+    platforms = list(dict.fromkeys(Platform.parse(arch, where="--arch") for arch in archs))
+    if len(platforms) > 1 and not wanted.holds_platforms:
+        raise InvalidSpec(
+            f"--arch: {wanted.name} holds one platform, not {len(platforms)}", hint="Write a file for each of them"
+        )
+    if not platforms and wanted.holds_platforms:
+        known = found.look_up(text, where="ENV", is_pathspec=is_pathspec)
+        locks = [found.lock(lock_id, where="ENV") for lock_id in known.locks.values()]
+    else:
+        wanted_platforms: list[Platform | None] = [*platforms] or [None]
+        locks = [
+            found.find(text, where="ENV", platform=platform, is_pathspec=is_pathspec) for platform in wanted_platforms
+        ]
+    return {lock.platform: lock for lock in sorted(locks, key=lambda lock: lock.platform.value)}
+
+
+def _channels(found: Environments, locks: Mapping[Platform, LockedEnvironment]) -> tuple[str, ...]:
+    asked = [describe(found, lock, local_only=True).asked for lock in locks.values()]
+    return tuple(dict.fromkeys(str(channel) for spec in asked if spec for channel in spec.channels))
+
+
+def _write(path: str, content: str) -> None:
+    try:
+        write_atomically(Path(path).absolute(), content.encode())
+    except OSError as error:
+        raise InvalidSpec(f"-o: `{path}` cannot be written: {error.strerror or error}") from error
