@@ -147,11 +147,15 @@ def commands_page() -> str:
     from metaflow._vendor import click
 
     from mfenv.cli.commands import environment
+    from mfenv.cli.commands.debug import debug
 
     parts = [NOTE + COMMANDS_HEAD]
     for name, command in sorted(environment.commands.items()):
         context = click.Context(command, info_name=f"metaflow environment {name}", max_content_width=100)
         parts.append(f"## `metaflow environment {name}`\n\n```text\n{command.get_help(context)}\n```\n")
+    for name, command in sorted(debug.commands.items()):
+        context = click.Context(command, info_name=f"metaflow debug {name}", max_content_width=100)
+        parts.append(f"## `metaflow debug {name}`\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 
 
