@@ -420,3 +420,18 @@ def test_without_a_package_the_flows_file_is_used_where_it_is_or_missed(flows: F
     shutil.copytree(flows.folder / ".metaflow", elsewhere / ".metaflow")
     found = made(call(flows, "Two/latest/join", *options, "--json", cwd=elsewhere))
     assert found["flow_file"] == str(elsewhere / "flow.py")
+
+
+@pytest.mark.parametrize("command", [("debug", "task", "Two/1"), ("environment", "show", "Two/1/start")])
+def test_metadata_that_nobody_gives_is_told_without_the_password(
+    flows: Flows, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    away = flows.using(
+        METAFLOW_DEFAULT_METADATA="service",
+        METAFLOW_SERVICE_URL="http://me:hidden-word@127.0.0.1:9",
+        METAFLOW_SERVICE_RETRY_COUNT="1",
+    )
+    options = ("--metaflow-root-dir", tmp_path / "debug") if command[0] == "debug" else ()
+    ran = away.call(Path(flows.python).with_name("metaflow"), *command, *options)
+    assert (ran.code, "Traceback" in ran.text, "hidden-word" in ran.text) == (5, False, False), ran.text
+    assert "the metadata of runs cannot be read from `service@http://127.0.0.1:9`" in ran.stderr

@@ -6,15 +6,16 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 
-from metaflow import Flow, Step, namespace
+from metaflow import Flow, Step, get_metadata, namespace
 from metaflow.client.core import Run, Task, get_namespace
 from metaflow.exception import MetaflowException
 
 from mfenv.app.known import KnownEnvironments
 from mfenv.app.wiring import Wiring
+from mfenv.domain.channel import without_credentials
 from mfenv.domain.digest import LockId, RequestKey, is_id
 from mfenv.domain.reference import ByLock, ByPathspec, parse_pathspec
-from mfenv.errors import InvalidSpec
+from mfenv.errors import InvalidSpec, StoreError
 from mfenv.metaflow.legacy import read_through
 
 
@@ -72,13 +73,28 @@ def task_of(ref: ByPathspec, *, where: str) -> Task:
 
 @contextlib.contextmanager
 def everybodys_runs() -> Iterator[None]:
-    """Have Metaflow's client find runs of other people too; what it finds in this block stays usable behind it."""
+    """Have Metaflow's client find runs of other people too; what it finds in this block stays usable behind it.
+
+    Raises `StoreError` where nobody answers, or what is there cannot be read.
+    """
     before = get_namespace()
     namespace(None)
     try:
         yield
+    except OSError as error:
+        # Those of `requests` are among them.
+        raise StoreError(
+            f"the metadata of runs cannot be read from `{_provider()}`",
+            hint="Check that it can be reached, and METAFLOW_DEFAULT_METADATA and METAFLOW_SERVICE_URL",
+            output=f"{type(error).__name__}: {error}",
+        ) from error
     finally:
         namespace(before)
+
+
+def _provider() -> str:
+    kind, _, place = get_metadata().partition("@")
+    return f"{kind}@{without_credentials(place)}"
 
 
 def _no_step(ref: ByPathspec, where: str, error: MetaflowException) -> InvalidSpec:

@@ -52,7 +52,7 @@ def claim(folder: Path, *, where: str) -> None:
 def _files_of(marker: Path, folder: Path, where: str) -> list[str]:
     """Return what an earlier call put there. Raises `InvalidSpec` when there was none."""
     found: Any = None
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         found = json.loads(marker.read_bytes())
     if not isinstance(found, dict) or found.get("schema") != _SCHEMA:
         raise InvalidSpec(
