@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from metaflow._vendor import click
@@ -11,12 +13,15 @@ from mfenv.app.describe import describe
 from mfenv.app.environments import Environments
 from mfenv.app.export import FORMATS, Format, losses, refuse_losses
 from mfenv.app.wheel_metadata import WheelMetadataReader
+from mfenv.app.wiring import Wiring
 from mfenv.cli import showing
 from mfenv.cli.finding import environments, tell
+from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.errors import InvalidSpec
 from mfenv.formats.writers.content import Content
+from mfenv.hydrate.plan import archive_path
 from mfenv.io.files import write_atomically
 
 # Those that tell who needs what.
@@ -47,7 +52,10 @@ def export_environment(
         if kind in _WITH_NEEDS:
             reader = WheelMetadataReader(found.wiring)
             wheels = {sha256: said for lock in locks.values() for sha256, said in reader.of(lock).items()}
-            content = Content(title=text, locks=locks, channels=content.channels, wheels=wheels)
+            content = replace(content, wheels=wheels)
+        if kind == "conda-lock.yml":
+            artifacts = [package.artifact for lock in locks.values() for package in lock.packages]
+            content = replace(content, md5=_md5(found.wiring, artifacts))
         written = wanted.dump(content)
     is_file = output not in {None, "-"}
     if is_file:
@@ -86,6 +94,14 @@ def _locks(
             found.find(text, where="ENV", platform=platform, is_pathspec=is_pathspec) for platform in wanted_platforms
         ]
     return {lock.platform: lock for lock in sorted(locks, key=lambda lock: lock.platform.value)}
+
+
+def _md5(wiring: Wiring, artifacts: Sequence[LockedArtifact]) -> dict[str, str]:
+    """Return the MD5 of each file by its sha256; what is not here is brought, and checked."""
+    wiring.supplier.supply(artifacts)
+    wiring.installer.fetch(list(artifacts))
+    paths = {artifact.sha256: archive_path(artifact, wiring.folders.archives) for artifact in artifacts}
+    return {sha256: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for sha256, path in paths.items()}
 
 
 def _channels(found: Environments, locks: Mapping[Platform, LockedEnvironment]) -> tuple[str, ...]:

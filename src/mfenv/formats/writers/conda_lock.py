@@ -25,7 +25,7 @@ def dump(content: Content) -> str:
     packages = []
     for lock in content.locks.values():
         names = {package.name for package in lock.pypi}
-        packages += [_conda(package, lock) for package in lock.packages]
+        packages += [_conda(package, lock, content) for package in lock.packages]
         packages += [_wheel(package, lock, content, names) for package in published(lock)]
     document: dict[str, Any] = {
         "version": 1,
@@ -43,7 +43,7 @@ def dump(content: Content) -> str:
     return yaml_text(document)
 
 
-def _conda(package: LockedCondaPackage, lock: LockedEnvironment) -> dict[str, Any]:
+def _conda(package: LockedCondaPackage, lock: LockedEnvironment, content: Content) -> dict[str, Any]:
     pairs = (text.partition(" ") for text in package.record.depends)
     return {
         "name": package.name,
@@ -52,10 +52,16 @@ def _conda(package: LockedCondaPackage, lock: LockedEnvironment) -> dict[str, An
         "platform": lock.platform.value,
         "dependencies": {name: constraint.strip() for name, _, constraint in pairs},
         "url": package.artifact.url,
-        "hash": {"sha256": package.artifact.sha256},
+        "hash": _hash(package.artifact.sha256, content),
         "category": "main",
         "optional": False,
     }
+
+
+def _hash(sha256: str, content: Content) -> dict[str, str]:
+    """Return the digests of a file; conda-lock 4 refuses conda packages without their MD5."""
+    md5 = content.md5.get(sha256)
+    return {"md5": md5, "sha256": sha256} if md5 else {"sha256": sha256}
 
 
 def _wheel(package: LockedPypiPackage, lock: LockedEnvironment, content: Content, names: set[str]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class Content:
     locks: Mapping[Platform, LockedEnvironment]
     wheels: Mapping[str, WheelMetadata] = field(default_factory=dict)
     """What wheels say of themselves, by their sha256; those that are not known are not there."""
+    md5: Mapping[str, str] = field(default_factory=dict)
+    """The MD5 of conda package files, by their sha256; where a format wants it."""
     channels: Sequence[str] = ()
     """The channels that were asked, in the order of their priority; those of the packages where nobody knows."""
 

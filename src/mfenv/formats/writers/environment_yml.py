@@ -36,6 +36,9 @@ def dump(content: Content) -> str:
 
 def _spec(package: LockedCondaPackage, channels: list[str]) -> str:
     record = package.record
+    if record.name == "python":
+        # Of Python, such files choose the version only, also here.
+        return f"python={record.version}"
     spec = f"{record.name}={record.version}={record.build}"
     if len(channels) < 2:
         return spec
