@@ -29,6 +29,7 @@ def test_importing_metaflow_loads_only_our_plugin_modules(flows: Flows) -> None:
         "mfenv.metaflow.mutators",
         "mfenv.metaflow.neighbour",
         "mfenv.metaflow.parsers",
+        "mfenv.metaflow.runner",
         "mfenv.version",
     }
 

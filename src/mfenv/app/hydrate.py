@@ -62,6 +62,10 @@ class BackgroundHydration:
         self._on_ready(lock.id)
         return prefix
 
+    def is_ready(self, lock_id: LockId) -> bool:
+        """Tell whether nobody has to wait for an environment."""
+        return lock_id in self.ready or self._coming[lock_id].done()
+
     def prefix(self, lock_id: LockId) -> Prefix:
         """Return an environment, when it is ready. Raises the `EnvironmentsError` that its making ended with."""
         return self.ready.get(lock_id) or self._coming[lock_id].result()

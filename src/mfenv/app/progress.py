@@ -1,4 +1,4 @@
-"""How far a transfer is, in one line: written anew on a terminal, and said once at its end elsewhere."""
+"""What a transfer came to, in one line; how far it is, is shown by `mfenv.app.reporting`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TextIO
-
-_EVERY = 0.1
-"""Seconds between two states of the line."""
 
 
 class TransferLine:
@@ -19,8 +16,7 @@ class TransferLine:
         self._title = title
         self._stream = stream
         self._now = now
-        self._began = self._told = now()
-        self._is_terminal = stream.isatty()
+        self._began = now()
         self._mutex = threading.Lock()
         self.files = 0
         self.size = 0
@@ -30,19 +26,12 @@ class TransferLine:
         with self._mutex:
             self.files += 1
             self.size += size
-            if self._is_terminal and self._now() - self._told >= _EVERY:
-                self._told = self._now()
-                self._stream.write(f"\r{self._title} ... {self.files} files, {in_words(self.size)}")
-                self._stream.flush()
 
     def ended(self, how: str = "done") -> None:
         """Say how it ended."""
         seconds = self._now() - self._began
         passed = f" ({self.files} files, {in_words(self.size)})" if self.files else ""
-        begin = "\r" if self._is_terminal else ""
-        # Blanks over what is left of a longer line.
-        end = " " * 12 if self._is_terminal else ""
-        self._stream.write(f"{begin}{self._title} ... {how} in {seconds:.1f} seconds{passed}.{end}\n")
+        self._stream.write(f"{self._title} ... {how} in {seconds:.1f} seconds{passed}.\n")
         self._stream.flush()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from mfenv.app.lock import Locker
 from mfenv.app.resolve_files import Found, Planned, Upgrade, plan, resolve
 from mfenv.cli import render, showing
 from mfenv.cli.naming import give_name, read_name, share
+from mfenv.cli.reporting import resolving
 from mfenv.domain.base import LockFile, NamedBase, PathspecBase
 from mfenv.domain.digest import LockId
 from mfenv.domain.locked import LockedEnvironment
@@ -77,8 +77,9 @@ def resolve_steps(state: Any, options: FlowOptions) -> None:
                 hint="Name the step whose environment is to have it",
             )
         locker = wishes.wiring.locker(get_username() or "unknown", tell=tell, is_dry=options.dry_run)
-        outcomes = _outcomes(locker, list(groups), options)
-        _raise_failures(outcomes, asked, wishes)
+        with resolving(_missing(locker, list(groups), options)):
+            outcomes = _outcomes(locker, list(groups), options)
+            _raise_failures(outcomes, asked, wishes)
         found = {
             one.request: one
             for outcome in outcomes.values()
@@ -90,10 +91,6 @@ def resolve_steps(state: Any, options: FlowOptions) -> None:
         _answer(wishes, steps, asked, found, options)
     finally:
         wishes.wiring.close()
-
-
-def _failed(outcome: Outcome) -> bool:
-    return isinstance(outcome, EnvironmentsError)
 
 
 def _steps(wishes: FlowWishes, named: Sequence[str], order: Sequence[str]) -> list[str]:
@@ -119,17 +116,15 @@ def _outcomes(
         except EnvironmentsError as error:
             return error
 
-    known = {} if options.force or options.upgrade else locker.known(asked for group in groups for asked in group)
-    count = sum(any(asked not in known for asked in group) for group in groups)
-    if count:
-        click.echo(f"Resolving {count} {'environment' if count == 1 else 'environments'} ...", nl=False, err=True)
-    began = time.monotonic()
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        outcomes = dict(zip(groups, pool.map(one, groups), strict=True))
-    if count:
-        how = "failed" if any(map(_failed, outcomes.values())) else "done"
-        tell(f" {how} in {time.monotonic() - began:.1f} seconds.")
-    return outcomes
+        return dict(zip(groups, pool.map(one, groups), strict=True))
+
+
+def _missing(locker: Locker, groups: Sequence[tuple[ResolutionRequest, ...]], options: FlowOptions) -> int:
+    """Return how many environments will have to be resolved."""
+    is_new = options.force or options.upgrade
+    known = {} if is_new else locker.known(asked for group in groups for asked in group)
+    return sum(any(asked not in known for asked in group) for group in groups)
 
 
 def _raise_failures(

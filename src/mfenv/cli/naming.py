@@ -11,6 +11,7 @@ from metaflow.util import get_username
 
 from mfenv.app.environments import Environments
 from mfenv.app.progress import TransferLine
+from mfenv.app.reporting import Live, both
 from mfenv.app.wiring import Wiring
 from mfenv.cli.finding import wired
 from mfenv.domain.alias import Alias
@@ -97,7 +98,8 @@ def share(wiring: Wiring, lock_ids: Iterable[LockId]) -> None:
     """Have environments in the shared store, and tell how far it is. Raises `EnvironmentsError`."""
     line = TransferLine("Caching packages", sys.stderr)
     try:
-        shared = wiring.sharer.share(lock_ids, line.passed)
+        with Live("Caching packages") as live:
+            shared = wiring.sharer.share(lock_ids, both(line.passed, live.passed))
     except BaseException:
         if line.files:
             line.ended("stopped")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from metaflow.util import get_username
 from mfenv.app import facts
 from mfenv.app.environments import Environments
 from mfenv.app.files import FileWish
+from mfenv.app.lock import Locker
 from mfenv.app.needs import metaflow_needs
 from mfenv.app.request import request_of
 from mfenv.app.resolve_files import Upgrade, asked_again, plan, plus, read_files, resolve
 from mfenv.cli.finding import datastore, tell, wired
 from mfenv.cli.naming import give_name, read_name, share
+from mfenv.cli.reporting import resolving
 from mfenv.domain.base import LockFile
 from mfenv.domain.channel import Channel, credentials_in
 from mfenv.domain.cutoff import check_cutoff
@@ -95,10 +97,15 @@ def resolve_environments(options: Options) -> list[dict[str, Any]]:
         requests = [_request(options, known, written.get(platform), platform) for platform in platforms]
         _refuse_taken(options, known, refs, requests)
         locker = wiring.locker(get_username() or "unknown", tell=tell, is_dry=options.dry_run)
+        missing = _missing(options, locker, requests)
         if options.dry_run:
-            planned = plan(locker, requests, force=options.force, upgrade=options.upgrade)
+            with resolving(missing):
+                planned = plan(locker, requests, force=options.force, upgrade=options.upgrade)
             return [{**facts.planned(one), "aliases": [str(ref) for ref in refs]} for one in planned]
-        found = resolve(locker, requests, force=options.force, upgrade=options.upgrade, set_default=options.set_default)
+        with resolving(missing):
+            found = resolve(
+                locker, requests, force=options.force, upgrade=options.upgrade, set_default=options.set_default
+            )
         if not options.local_only:
             share(wiring, [one.lock.id for one in found])
         locks = {one.lock.platform: one.lock.id for one in found}
@@ -111,6 +118,12 @@ def resolve_environments(options: Options) -> list[dict[str, Any]]:
         {**facts.row(one.request.key, one.lock, is_new=one.is_new), "aliases": [str(ref) for ref in refs]}
         for one in found
     ]
+
+
+def _missing(options: Options, locker: Locker, requests: Sequence[ResolutionRequest]) -> int:
+    """Return how many environments will have to be resolved."""
+    known = {} if options.force or options.upgrade else replace(locker, is_dry=True).known(requests)
+    return len(requests) if len(requests) > 1 and len(known) < len(requests) else len(requests) - len(known)
 
 
 def _refuse_taken(

@@ -34,7 +34,7 @@ class HydrationEvents(Protocol):
         """Another process builds the same environment."""
 
     def fetched(self, event: dict[str, object]) -> None:
-        """A file is here: see `mfenv.hydrate.conda.CondaInstaller.fetch`."""
+        """A file is here: see `mfenv.hydrate.conda.CondaInstaller.fetch`; or all are, and so many are being linked."""
 
 
 class Supply(Protocol):
@@ -197,6 +197,8 @@ class Hydrator:
             for left_over in plan(lock, self._folders).remove if is_shared else ():
                 remove_tree(left_over)
             self._have_files(lock, events)
+            if events:
+                events.fetched({"linking": len(lock.artifacts)})
             self._installer.link(lock, staging, path)
             wheels = self._wheels.read(lock) if lock.pypi else []
             check_ownership(lock, staging, site_packages_of(lock), wheels)

@@ -17,6 +17,7 @@ from metaflow.util import get_username
 
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.progress import TransferLine
+from mfenv.app.reporting import Live, both, is_terminal
 from mfenv.app.sharing import BackgroundSharing
 from mfenv.app.wiring import Wiring
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
@@ -40,7 +41,7 @@ from mfenv.domain.spec import (
 from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
-from mfenv.hydrate.prefix import mark_used
+from mfenv.hydrate.prefix import Prefix, mark_used
 from mfenv.io.filelock import used
 from mfenv.io.files import write_atomically
 from mfenv.metaflow.boundary import EnvironmentException
@@ -92,6 +93,9 @@ class Launch:
         self._sharing: BackgroundSharing | None = None
         self._code: CodeRoot | None = None
         self._in_use = contextlib.ExitStack()
+        self._lines = _Lines(echo)
+        # Metaflow gives an echo that says nothing when it is told to be quiet.
+        self._is_quiet = "--quiet" in sys.argv
 
     # ---------------------------------------------------------------- locking
 
@@ -134,16 +138,22 @@ class Launch:
         if not missing:
             return known
         noun = "environment" if len(missing) == 1 else "environments"
-        self._echo(f"Resolving {len(missing)} {noun} ...", nl=False)
+        title = f"Resolving {len(missing)} {noun}"
+        # On a terminal the line moves, and is written when all is done.
+        moves = is_terminal(sys.stderr) and not self._is_quiet
+        if not moves:
+            self._echo(f"{title} ...", nl=False)
         began = time.monotonic()
         try:
-            outcomes = locker.resolve(missing)
+            with Live(title, is_shown=moves):
+                outcomes = locker.resolve(missing)
         except BaseException:
             # Python waits at its end for threads that wait for the helper process.
             wiring.close()
             raise
         failures = {request: outcome for request, outcome in outcomes.items() if isinstance(outcome, EnvironmentsError)}
-        self._echo(f" {'failed' if failures else 'done'} in {time.monotonic() - began:.1f} seconds.")
+        begin = f"{title} ..." if moves else ""
+        self._echo(f"{begin} {'failed' if failures else 'done'} in {time.monotonic() - began:.1f} seconds.")
         if failures:
             raise explained(failures, requests, layers)
         return known | {r: outcome for r, outcome in outcomes.items() if isinstance(outcome, LockedEnvironment)}
@@ -203,7 +213,7 @@ class Launch:
         self._hydration = BackgroundHydration(
             self._wiring.hydrator,
             [self._locks[lock_id] for lock_id in needed],
-            _Lines(self._echo),
+            self._lines,
             on_ready=self._sharing.add,
         )
         for lock_id in self._hydration.ready:
@@ -247,7 +257,7 @@ class Launch:
             if isinstance(assignment, Deferred):
                 assignment = self._fetched(step, assignment, cli_args.task, flow_datastore)
             try:
-                prefix = self._hydration.prefix(assignment.lock)
+                prefix = self._waited_for(assignment.lock)
             except HydrationFailed as error:
                 raise HydrationFailed(
                     f"step `{step}`: {error.message}", hint=error.hint, output=error.output
@@ -262,6 +272,18 @@ class Launch:
             cli_args.env["PYTHONHOME"] = ""
         identity = [assignment.request, assignment.lock, assignment.platform.value]
         cli_args.env[ENVIRONMENT_ID] = json.dumps(identity)
+
+    def _waited_for(self, lock_id: LockId) -> Prefix:
+        """Return an environment when it is ready; on a terminal, show how far it is."""
+        assert self._hydration is not None
+        if self._hydration.is_ready(lock_id):
+            return self._hydration.prefix(lock_id)
+        with Live(f"Creating Conda environment {lock_id}", is_shown=not self._is_quiet) as live:
+            self._lines.live = live
+            try:
+                return self._hydration.prefix(lock_id)
+            finally:
+                self._lines.live = None
 
     def _fetched(self, step: str, assignment: Deferred, task: Any, flow_datastore: Any) -> Locked:
         """Look up the environment of a task that is about to start."""
@@ -317,9 +339,11 @@ class Launch:
 
     def _share_the_rest(self, sharing: BackgroundSharing, *, is_done: bool) -> None:
         if is_done and (count := sharing.under_way):
-            line = TransferLine(f"Caching {count} {'environment' if count == 1 else 'environments'}", sys.stderr)
-            sharing.listener = line.passed
-            sharing.wait()
+            title = f"Caching {count} {'environment' if count == 1 else 'environments'}"
+            line = TransferLine(title, sys.stderr)
+            with Live(title, is_shown=not self._is_quiet) as live:
+                sharing.listener = both(line.passed, live.passed)
+                sharing.wait()
             line.ended("failed" if sharing.troubles else "done")
         sharing.stop()
         for trouble in sharing.troubles:
@@ -332,11 +356,15 @@ class _Lines:
 
     def __init__(self, echo: Echo) -> None:
         self._echo = echo
+        self.live: Live | None = None
+        """Shows how far the environment is that somebody waits for."""
 
     def waiting(self, holder: str) -> None:
         self._echo(f"Waiting for {holder}, which creates the same environment ...")
 
     def fetched(self, event: dict[str, object]) -> None:
+        if live := self.live:
+            live.fetched(event)
         if healed := event.get("healed"):
             self._echo(f"The cached file {healed} was damaged; it was fetched again.")
         if damaged := event.get("damaged"):

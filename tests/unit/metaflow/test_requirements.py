@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from mfenv.app.needs import metaflow_needs
 from mfenv.domain.channel import Channel
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.spec import Place, SpecLayer, override
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.boundary import EnvironmentException
-from mfenv.app.needs import metaflow_needs
 from mfenv.metaflow.requirements import Reader
 
 
