@@ -145,7 +145,6 @@ def install_kernel(
             f"the kernel `{name}` cannot be installed: {last[0]}",
             hint="Check the rights on Jupyter's data folder (JUPYTER_DATA_DIR); the environment itself is there: "
             f"`{prefix.path}`",
-            output=done.errors,
         )
     return Path(answer["folder"])
 
