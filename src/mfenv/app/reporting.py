@@ -70,7 +70,9 @@ class Live:
                 redirect_stderr=False,
             )
             self._progress.start()
-            self._task = self._progress.add_task(self._title, total=self._total, passed="")
+            # Not done when the last file is here: it is still linked then.
+            steps = self._total + 1 if self._total else None
+            self._task = self._progress.add_task(self._title, total=steps, passed="")
         return self
 
     def __exit__(
