@@ -16,6 +16,7 @@ from mfenv.cli.commands.import_ import import_
 from mfenv.cli.commands.look import diff, get, list_, show
 from mfenv.cli.commands.migrate import migrate
 from mfenv.cli.commands.names import alias, history
+from mfenv.cli.commands.pack import pack, unpack
 from mfenv.cli.commands.resolve import resolve
 from mfenv.cli.commands.run import run, shell
 from mfenv.cli.scope import Scope
@@ -53,6 +54,23 @@ def environment(
     context.obj = Scope(datastore=datastore, metadata=metadata, root=root, is_quiet=quiet, copy_to=quiet_file_output)
 
 
-for command in (run, shell, alias, create, diff, export, gc, get, list_, show, history, import_, migrate, resolve):
+for command in (
+    run,
+    shell,
+    alias,
+    create,
+    diff,
+    export,
+    gc,
+    get,
+    list_,
+    show,
+    history,
+    import_,
+    migrate,
+    resolve,
+    pack,
+    unpack,
+):
     environment.add_command(command)
 short.add_command(environment, "env")
