@@ -129,6 +129,15 @@ class Flows:
             local_path=local_path or self.local_path,
         )
 
+    def with_own_environments(self) -> Flows:
+        """The same with environments of its own, and the package caches of all."""
+        local = self.folder.parent / "local"
+        for name in ("archives", "pkgs", "repodata", "uv", "distributions"):
+            (self.local_path / name).mkdir(exist_ok=True)
+            local.mkdir(exist_ok=True)
+            (local / name).symlink_to(self.local_path / name)
+        return self.using(local_path=local)
+
     def write(self, body: str, name: str = "flow.py") -> Path:
         """Write a flow file: `body` is put behind `PRELUDE`, and the one flow class in it is run."""
         body = textwrap.dedent(body)

@@ -31,15 +31,9 @@ def made(flows: Flows, *arguments: str | Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def named(flows: Flows, tmp_path: Path) -> Flows:
+def named(flows: Flows) -> Flows:
     """A project with the environments ``team/env:v1`` and ``team/env:v2``, and its own folder of environments."""
-    local = tmp_path / "local"
-    local.mkdir()
-    for name in ("archives", "pkgs", "repodata", "uv", "distributions"):
-        source = flows.local_path / name
-        source.mkdir(exist_ok=True)
-        (local / name).symlink_to(source)
-    flows = flows.using(local_path=local)
+    flows = flows.with_own_environments()
     call(flows, "resolve", "--conda-pkg", "six=1.16", "--alias", "team/env:v1").succeeded()
     call(flows, "resolve", "--conda-pkg", "six", "--alias", "team/env:v2").succeeded()
     return flows
