@@ -19,6 +19,7 @@ from mfenv.cli.commands.names import alias, history
 from mfenv.cli.commands.pack import pack, unpack
 from mfenv.cli.commands.resolve import resolve
 from mfenv.cli.commands.run import run, shell
+from mfenv.cli.commands.verify import verify
 from mfenv.cli.scope import Scope
 
 
@@ -71,6 +72,7 @@ for command in (
     resolve,
     pack,
     unpack,
+    verify,
 ):
     environment.add_command(command)
 short.add_command(environment, "env")
