@@ -28,9 +28,9 @@ class Report:
     """Where the environment is, or would be."""
 
     @property
-    def deviations(self) -> tuple[Deviation, ...]:
+    def differences(self) -> tuple[Deviation, ...]:
         """All that is not as locked."""
-        return (*self.archives.deviations, *(self.prefix.deviations if self.prefix else ()))
+        return (*self.archives.differences, *(self.prefix.differences if self.prefix else ()))
 
 
 def verify(wiring: Wiring, lock: LockedEnvironment, path: Path | None = None) -> Report:
@@ -53,12 +53,12 @@ def repair(wiring: Wiring, report: Report) -> list[Path]:
     Raises `StoreError` when the environment is in use.
     """
     folders, removed = wiring.folders, list[Path]()
-    for one in report.archives.deviations:
+    for one in report.archives.differences:
         file = Path(one.path)
         with held(file.parent / ".lock", timeout=wiring.settings.lock_timeout), contextlib.suppress(FileNotFoundError):
             file.unlink()
             removed.append(file)
-    if report.prefix and report.prefix.deviations:
+    if report.prefix and report.prefix.differences:
         locks: tuple[Path, ...] = (folders.place_lock(report.path),)
         if report.path == folders.prefix(report.lock.id):
             locks = (folders.prefix_lock(report.lock.id), folders.use_lock(report.lock.id))

@@ -35,7 +35,7 @@ def verify_environment(
         report = _report(found, text or "", prefix, arch, is_pathspec=is_pathspec)
         removed = repair(found.wiring, report) if with_repair else []
     _print(report, removed, as_json=as_json)
-    if report.deviations and not with_repair:
+    if report.differences and not with_repair:
         sys.exit(StoreError.exit_code)
 
 
@@ -59,11 +59,11 @@ def _print(report: Report, removed: list[Path], *, as_json: bool) -> None:
             {
                 "full_id": report.lock.id,
                 "arch": report.lock.platform.value,
-                "ok": not report.deviations,
+                "ok": not report.differences,
                 "package_files": {
                     "compared": archives.files,
                     "bytes": archives.size,
-                    "changed": len(archives.deviations),
+                    "changed": len(archives.differences),
                     "not_cached": archives.absent,
                 },
                 "prefix": None
@@ -72,13 +72,13 @@ def _print(report: Report, removed: list[Path], *, as_json: bool) -> None:
                     "path": str(report.path),
                     "compared": prefix.files,
                     "bytes": prefix.size,
-                    **{kind.value: sum(one.kind is kind for one in prefix.deviations) for kind in Kind},
+                    **{kind.value: sum(one.kind is kind for one in prefix.differences) for kind in Kind},
                     "generated": prefix.generated,
                     "by_own_records": list(prefix.by_record),
                 },
                 "differences": [
                     {"kind": one.kind.value, "path": one.path, "package": one.package or None}
-                    for one in report.deviations
+                    for one in report.differences
                 ],
                 "removed": list(map(str, removed)),
             }
@@ -98,15 +98,15 @@ def _print(report: Report, removed: list[Path], *, as_json: bool) -> None:
                 f"                 {len(prefix.by_record)} of them only with the environment's own records, "
                 "which may have been changed as well"
             )
-    for one in report.deviations[:_MOST]:
+    for one in report.differences[:_MOST]:
         showing.say(f"  {one.kind.value:<10} {one.path}{f'  ({one.package})' if one.package else ''}")
-    if len(report.deviations) > _MOST:
-        showing.say(f"  ... and {len(report.deviations) - _MOST} more: see --json")
-    if not report.deviations:
+    if len(report.differences) > _MOST:
+        showing.say(f"  ... and {len(report.differences) - _MOST} more: see --json")
+    if not report.differences:
         showing.say("  all is as locked" if archives.files or prefix else "  nothing of it is on this machine")
     for path in removed:
         showing.say(f"  removed    {path}")
-    if report.deviations:
+    if report.differences:
         tell(
             "What was removed is made again when it is needed."
             if removed

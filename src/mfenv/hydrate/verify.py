@@ -73,7 +73,7 @@ class Verified:
     """How many were compared."""
     size: int = 0
     """Their bytes."""
-    deviations: tuple[Deviation, ...] = ()
+    differences: tuple[Deviation, ...] = ()
     by_record: tuple[str, ...] = ()
     """Files that only the prefix's own records tell of."""
     generated: int = 0
@@ -107,7 +107,7 @@ def verify_archives(lock: LockedEnvironment, archives: Path) -> Verified:
     return Verified(
         files=len(there),
         size=sum(_size(archive_path(one, archives)) for one in there),
-        deviations=tuple(
+        differences=tuple(
             Deviation(kind=Kind.CHANGED, path=str(archive_path(one, archives)), package=one.file_name)
             for one, is_so in zip(there, whole, strict=True)
             if not is_so
@@ -123,12 +123,12 @@ def verify_prefix(lock: LockedEnvironment, prefix: Path, archives: Path) -> Veri
     """
     expected: dict[str, list[_Expected]] = {}
     extra = set(_GENERATED)
-    deviations = []
+    differences = []
     for package in lock.packages:
         record = f"conda-meta/{package.name}-{package.version}-{package.record.build}.json"
         extra.add(record)
         if not (prefix / record).is_file():
-            deviations.append(Deviation(kind=Kind.MISSING, path=record, package=package.name))
+            differences.append(Deviation(kind=Kind.MISSING, path=record, package=package.name))
         for path, one in _conda_files(package, lock, prefix, archives, extra):
             expected.setdefault(path, []).append(one)
     for path, one in _wheel_files(lock, prefix, archives, extra):
@@ -141,18 +141,18 @@ def verify_prefix(lock: LockedEnvironment, prefix: Path, archives: Path) -> Veri
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-verify") as pool:
         shared = pool.map(lambda share: [_compare(prefix, path, expected) for path in share], shares)
         compared = [one for share in shared for one in share]
-    deviations += [one.deviation for one in compared if one.deviation]
+    differences += [one.deviation for one in compared if one.deviation]
     generated = 0
     for path in _files_below(prefix):
         if path not in expected:
             if path in extra or _comes_about(path, expected):
                 generated += 1
             else:
-                deviations.append(Deviation(kind=Kind.UNEXPECTED, path=path))
+                differences.append(Deviation(kind=Kind.UNEXPECTED, path=path))
     return Verified(
         files=len(paths),
         size=sum(one.size for one in compared),
-        deviations=tuple(sorted(deviations, key=lambda one: (one.kind.value, one.path))),
+        differences=tuple(sorted(differences, key=lambda one: (one.kind.value, one.path))),
         by_record=tuple(sorted(one.path for one in compared if one.is_by_record)),
         generated=generated,
     )
