@@ -3,32 +3,75 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from metaflow._vendor import click
+from metaflow.exception import MetaflowException
 
 from mfenv.errors import EnvironmentsError
+from mfenv.io.secrets import without_secrets
 
 if TYPE_CHECKING:
     from mfenv.app.migrate import Migrated
     from mfenv.domain.alias import Alias
 
 
+_BROKEN_PIPE = 128 + signal.SIGPIPE
+_INTERRUPTED = 128 + signal.SIGINT
+
+_HINTS = {
+    errno.ENOSPC: "Free some space there; `metaflow environment gc` shows what nobody needs any more",
+    errno.EDQUOT: "Free some space there; `metaflow environment gc` shows what nobody needs any more",
+    errno.EACCES: "Check who may read and write there, or choose another folder with METAFLOW_CONDA_LOCAL_PATH",
+    errno.EPERM: "Check who may read and write there, or choose another folder with METAFLOW_CONDA_LOCAL_PATH",
+    errno.EROFS: "Choose a folder that can be written, such as with METAFLOW_CONDA_LOCAL_PATH",
+}
+
+
 @contextlib.contextmanager
 def spoken(*, as_json: bool) -> Iterator[None]:
-    """Print the errors of this block, and end the program with the code of their kind."""
+    """Print the errors of this block, and end the program with the code of their kind.
+
+    An interrupt from the keyboard ends it quietly with 130, and a reader that went away (``| head``) with 141, as
+    shells know it. What remains with a traceback is a fault of ours.
+    """
     try:
         yield
     except EnvironmentsError as error:
-        if as_json:
-            click.echo(json.dumps({"error": fields_of(error)}))
-        else:
-            tell_error(error)
-        sys.exit(error.exit_code)
+        _end(error, as_json=as_json)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        # What is still to be written is written at exit, and would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_BROKEN_PIPE)
+    except OSError as error:
+        _end(_of_system(error), as_json=as_json)
+    except MetaflowException as error:
+        _end(EnvironmentsError(without_secrets(str(error).strip().removesuffix("."), {})), as_json=as_json)
+
+
+def _end(error: EnvironmentsError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        click.echo(json.dumps({"error": fields_of(error)}))
+    else:
+        tell_error(error)
+    sys.exit(error.exit_code)
+
+
+def _of_system(error: OSError) -> EnvironmentsError:
+    """Return what the operating system refused, and where."""
+    names = [f"`{os.fsdecode(name)}`" for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    reason = error.strerror or str(error) or type(error).__name__
+    message = f"{' and '.join(names)}: {reason}" if names else reason
+    return EnvironmentsError(without_secrets(message, {}), hint=_HINTS.get(error.errno or 0))
 
 
 def tell_error(error: EnvironmentsError) -> None:
