@@ -32,6 +32,22 @@ NAMED = """
 """
 
 
+DECORATED = """
+    class Decorated(FlowSpec):
+        @conda(libraries={"six": "1.16"})
+        @step
+        def start(self):
+            import six
+            tell(six=six.__version__)
+            self.next(self.end)
+
+        @conda(disabled=True)
+        @step
+        def end(self):
+            pass
+"""
+
+
 def call(flows: Flows, *arguments: str) -> Ran:
     return flows.call(flows.python, "-m", "mfenv.cli", "environment", *arguments)
 
@@ -136,3 +152,23 @@ def test_a_damaged_pack_is_refused_whole(packed: Path, elsewhere: Flows) -> None
     assert "`packages/" in json.loads(ran.stdout)["error"]["message"]
     assert [path for path in elsewhere.local_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
     assert call(elsewhere, "show", "team/packed:v1").code == 2
+
+
+def test_a_flow_that_asks_for_what_was_packed_needs_no_resolution(elsewhere: Flows, flows: Flows) -> None:
+    ran = flows.run(DECORATED).succeeded()
+    call(flows, "pack", f"Decorated/{ran.run_id}/start", "-o", "env.pack").succeeded()
+    # The same channels, since they are part of what is asked for.
+    here = elsewhere.using(METAFLOW_CONDA_CHANNELS=str(flows.channel.path()))
+    call(here, "unpack", str(flows.folder / "env.pack")).succeeded()
+    ran = offline(here, *here.command(here.write(DECORATED), "run")).succeeded()
+    assert (ran.resolved, ran.fact("start")["six"]) == (0, "1.16.0")
+
+
+def test_what_is_unpacked_can_be_shared(packed: Path, elsewhere: Flows, flows: Flows, tmp_path: Path) -> None:
+    store = ("--conda-root", str(tmp_path / "store"))
+    call(elsewhere, *store, "unpack", str(packed), "--share").succeeded()
+    another = flows.folder / "another"
+    another.mkdir()
+    cli = (flows.python, "-m", "mfenv.cli", "environment", *store)
+    shown = flows.call(*cli, "show", "team/packed:v1", "--json", cwd=another).succeeded()
+    assert json.loads(shown.stdout)["environments"][0]["aliases"]

@@ -29,6 +29,7 @@ from mfenv.hydrate.archives import USED
 from mfenv.hydrate.plan import archive_path
 from mfenv.io.filelock import held, used
 from mfenv.io.files import remove_tree, sha256_of
+from mfenv.store.project_index import Default
 
 _AT_ONCE = 4
 _CHUNK = 1 << 20
@@ -238,6 +239,7 @@ def unpack(wiring: Wiring, path: Path, *, on_file: OnFile = lambda _name, _size:
             wiring.locks.keep(lock, note)
     for group in manifest.groups:
         wiring.locks.keep_group(group)
+    wiring.index.set_defaults(_defaults(wiring, manifest, notes))
     packages = [member for member in manifest.members if member.is_package]
     return Packed(
         path=path,
@@ -246,6 +248,27 @@ def unpack(wiring: Wiring, path: Path, *, on_file: OnFile = lambda _name, _size:
         names=manifest.names,
         files=len(packages),
     )
+
+
+def _defaults(wiring: Wiring, manifest: Manifest, notes: Mapping[LockId, Sequence[Provenance]]) -> Iterator[Default]:
+    """Yield the locks that requests had, for those that have none here: flows that ask the same need no resolution."""
+    groups = {lock_id: group.id for group in manifest.groups for _, lock_id in group.locks}
+    found: dict[tuple[str, str], Default] = {}
+    for lock_id, of_lock in notes.items():
+        for note in of_lock:
+            known = found.get((note.request, note.target.key))
+            if wiring.index.default(note.request, note.target) or (known and known.time >= note.time):
+                continue
+            found[note.request, note.target.key] = Default(
+                request=note.request,
+                target=note.target.key,
+                platform=note.target.platform,
+                lock=lock_id,
+                group=groups.get(lock_id, ""),
+                user=note.user,
+                time=note.time,
+            )
+    yield from found.values()
 
 
 def _read_manifest(file: BinaryIO, path: str) -> Manifest:
@@ -300,8 +323,8 @@ def _read_documents(
         elif lock_id := member.note_of:
             notes.setdefault(lock_id, []).append(provenance_json.load(content, path=where))
     by_id = {lock.id: lock.platform for lock in locks}
-    for one in (*manifest.groups, *manifest.names):
-        for platform, lock_id in one.locks:
+    for pairs in (*(group.locks for group in manifest.groups), *(alias.locks for alias in manifest.names)):
+        for platform, lock_id in pairs:
             if by_id[lock_id] is not platform:
                 raise LockError(f"{path}: the lock `{lock_id}` is for {by_id[lock_id].value}, not {platform.value}")
     return locks, notes
@@ -341,7 +364,8 @@ def _read_packages(
     """Write to `incoming`, by their digests, the package files that are not in the cache; read all of them."""
     for member in manifest.members:
         if member.is_package:
-            there = _whole(list(wanted[member.sha256]), archives)
+            # Under each of its names, where it has several.
+            there = all(_whole([artifact], archives) for artifact in wanted[member.sha256])
             destination = Path(os.devnull) if there else incoming / member.sha256
             with destination.open("wb") as out:
                 for chunk in _content(file, member, path):

@@ -170,7 +170,9 @@ def _conda_files(
     info = _info_of(archive_path(archive, archives)) if archive else {}
     site_packages = site_packages_of(lock)
     listed = info.get("info/paths.json", {}).get("paths") or []
-    for entry in listed:
+    for entry in listed if isinstance(listed, list) else ():
+        if not isinstance(entry, dict) or not isinstance(entry.get("_path"), str):
+            raise HydrationFailed(f"the package file `{package.artifact.file_name}` lists what is no file")
         path = _in_prefix(entry["_path"], package, site_packages)
         check_path(package.artifact.file_name, path)
         own = recorded.get(path, {})
@@ -179,7 +181,7 @@ def _conda_files(
             _Expected(
                 package=package.name,
                 sha256=entry.get("sha256"),
-                placeholder=entry.get("prefix_placeholder") or "",
+                placeholder=str(entry.get("prefix_placeholder") or ""),
                 is_text=entry.get("file_mode") != "binary",
                 is_link=entry.get("path_type") == "softlink",
                 recorded=own.get("sha256_in_prefix"),
