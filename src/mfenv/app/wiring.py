@@ -78,6 +78,8 @@ class Wiring:
         self._index_secrets = (*settings.index_secrets, *index_secrets)
         # A keyring is a program of its own, and may ask the user: not in a run for which all is there.
         self._secret_urls: Mapping[str, str] = _MadeWhenAsked(self._find_secret_urls)
+        self.secret_urls = self._secret_urls
+        """URLs with credentials, by the places that they are for; never printed, never stored."""
 
     def _find_secret_urls(self) -> dict[str, str]:
         uses_keyring = self.settings.uses_keyring

@@ -19,6 +19,7 @@ from mfenv.cli.commands.names import alias, history
 from mfenv.cli.commands.pack import pack, unpack
 from mfenv.cli.commands.resolve import resolve
 from mfenv.cli.commands.run import run, shell
+from mfenv.cli.commands.search import search
 from mfenv.cli.commands.tree import tree, why
 from mfenv.cli.commands.verify import verify
 from mfenv.cli.scope import Scope
@@ -60,6 +61,7 @@ for command in (
     run,
     shell,
     alias,
+    search,
     tree,
     why,
     create,

@@ -26,6 +26,7 @@ OPERATIONS = {
     "distributions": "mfenv.resolve.backends.rattler_worker:distributions",
     "extras": "mfenv.resolve.backends.rattler_worker:extras",
     "versions": "mfenv.resolve.backends.rattler_worker:versions",
+    "search": "mfenv.resolve.backends.rattler_worker:search",
     "records": "mfenv.resolve.backends.rattler_worker:records",
     "pixi_lock": "mfenv.resolve.backends.rattler_worker:pixi_lock",
 }
@@ -115,6 +116,16 @@ class RattlerDistributions:
             "versions", asked | {"specs": [_spec(wanted, self._secret_urls) for wanted in specs], "beside": fixed}
         )
         return found
+
+    def search(self, request: ResolutionRequest) -> Sequence[Mapping[str, Any]]:
+        """Return all builds on the request's channels that match its conda packages, newest and best first.
+
+        Each has ``version``, ``build``, ``subdir``, ``channel``, ``size`` and ``time``. Raises `ResolutionFailed` when
+        a channel cannot be read.
+        """
+        asked = payload(request, cache=self._repodata, secret_urls=self._secret_urls)
+        rows: list[Mapping[str, Any]] = self._worker.call("search", asked)
+        return rows
 
     def _payload(self, packages: Sequence[ResolvedPackage]) -> dict[str, Json]:
         asked: list[Json] = [

@@ -427,6 +427,34 @@ async def versions(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG
     return {name: list(dict(sorted(seen.items(), key=_by_version, reverse=True))) for name, seen in found.items()}
 
 
+async def search(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+    """Tell which builds the channels have that match ``specs``: newest version first, then the highest build number."""
+    channels = [Channel(text) for text in payload["channels"]]
+    specs = [_match_spec(wanted) for wanted in payload["specs"]]
+    names = [wanted["name"] for wanted in payload["specs"]]
+    cutoff = _cutoff(payload["exclude_newer"])
+    try:
+        rows = await _gateway(payload).query(list(channels), [payload["platform"], "noarch"], names, recursive=False)
+    except (GatewayError, InvalidUrlError) as error:
+        raise _unreadable(payload["channels"], without_secrets(str(error), payload["secret_urls"])) from error
+    finally:
+        _forget_tokens(payload)
+    found = [record for row in rows for record in row if any(spec.matches(record) for spec in specs)]
+    found = [one for one in found if not (cutoff and one.timestamp and one.timestamp > cutoff)]
+    found.sort(key=lambda one: (one.version, one.build_number), reverse=True)
+    return [
+        {
+            "version": str(one.version),
+            "build": str(one.build),
+            "subdir": one.subdir,
+            "channel": one.channel or "",
+            "size": one.size,
+            "time": one.timestamp.isoformat() if one.timestamp else None,
+        }
+        for one in found
+    ]
+
+
 def _by_version(pair: tuple[str, Version]) -> Version:
     return pair[1]
 
