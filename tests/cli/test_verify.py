@@ -111,3 +111,18 @@ def test_a_folder_that_is_not_ours_is_refused(flows: Flows) -> None:
     ran = call(flows, "verify", "--prefix", "mine")
     assert ran.code == 2
     assert "is not an environment that was made here" in ran.stderr
+
+
+def test_an_environment_in_use_is_not_removed(made: Path, flows: Flows) -> None:
+    (made / "lib" / "stranger.txt").write_text("")
+    running = flows.start(made / "bin" / "python", "-c", "print('here', flush=True); import time; time.sleep(60)")
+    try:
+        assert running.stdout
+        assert running.stdout.readline() == "here\n"
+        ran = call(flows, "verify", "--prefix", "own", "--repair")
+    finally:
+        running.kill()
+        running.communicate()
+    assert ran.code == 5
+    assert "is in use, and stays as it is" in ran.stderr
+    assert (made / "bin" / "python").exists()
