@@ -12,6 +12,7 @@ from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.domain.reference import ByLock, ByName, ByPathspec, EnvironmentRef
 from mfenv.errors import InvalidSpec, StoreError
+from mfenv.io.debug_log import say
 from mfenv.store.aliases import AliasStore
 from mfenv.store.locks import LockStore
 from mfenv.store.project_index import ProjectIndex
@@ -97,7 +98,10 @@ class KnownEnvironments:
     def alias(self, ref: ByName, *, where: str) -> Alias:
         """Return what a name stands for: in this project alone, else in the shared store. Raises `InvalidSpec`."""
         if ref not in self._looked_up:
-            self._looked_up[ref] = self._look_up(ref, where)
+            self._looked_up[ref] = alias = self._look_up(ref, where)
+            locks = ", ".join(f"{lock} ({platform.value})" for platform, lock in alias.locks)
+            moves = "may move" if ref.is_mutable else "never moves"
+            say("decision", f"name {ref}, which {moves}, stands for {locks} since {alias.time.isoformat()}")
         return self._looked_up[ref]
 
     def _look_up(self, ref: ByName, where: str) -> Alias:

@@ -17,6 +17,7 @@ from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedEnvironment, ResolvedPypiPackage
 from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import EnvironmentsError, LockError, StoreError
+from mfenv.io.debug_log import say, timed
 from mfenv.resolve.base import Resolver
 from mfenv.resolve.foreign import ForeignBuildError, joined
 from mfenv.resolve.satisfies import satisfies
@@ -80,11 +81,18 @@ class Locker:
         except LockError:
             return None
         if default is None or lock is None or lock.platform is not request.target.platform:
+            why = "this project has resolved nothing for it" if default is None else "its lock is not here"
+            say("decision", f"request {request.key} for {request.target.platform.value} is not known: {why}")
             return None
         if default.is_chosen and (reason := satisfies(lock, request.spec)):
             self.tell(f"Environment {lock.id} was chosen for this request and does not fit it any more: {reason}.")
             return None
-        return lock if self._is_whole(lock) else None
+        if not self._is_whole(lock):
+            say("decision", f"lock {lock.id} of request {request.key} is not used: a wheel that was built is nowhere")
+            return None
+        how = "was chosen for" if default.is_chosen else "is what this project used last for"
+        say("decision", f"lock {lock.id} {how} request {request.key}")
+        return lock
 
     def _latest(
         self, request: ResolutionRequest, found: Mapping[ResolutionRequest, LockedEnvironment]
@@ -109,6 +117,7 @@ class Locker:
             if reason := satisfies(lock, _what_locks_tell(request.spec)):
                 self.tell(f"Environment {lock.id} of {answer.user} does not fit: {reason}.")
                 continue
+            say("decision", f"lock {lock.id}, which {answer.user} got for request {request.key}, is used")
             if self.is_dry:
                 return lock
             group = next(iter(self.locks.groups(lock.id)), None)
@@ -126,7 +135,12 @@ class Locker:
 
         With `together`, the locks, of several platforms, are a group from then on, if all came to be.
         """
-        answers = resolve_all(requests, self.resolver)
+        requests = list(dict.fromkeys(requests))
+        for request in requests:
+            sides = " and ".join(["conda", "PyPI"] if request.spec.pypi else ["conda"])
+            say("decision", f"request {request.key} for {request.target.platform.value} is solved anew: {sides}")
+        with timed("solve", f"{len(requests)} requests"):
+            answers = resolve_all(requests, self.resolver)
         outcomes = {request: self._keep(request, answer) for request, answer in answers.items()}
         locks = {request: one for request, one in outcomes.items() if isinstance(one, LockedEnvironment)}
         group = LockGroup.of({lock.platform: lock.id for lock in locks.values()})

@@ -33,6 +33,7 @@ from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.plan import archive_path, is_here
 from mfenv.hydrate.pypi import UvInstaller
 from mfenv.hydrate.service import Hydrator
+from mfenv.io import debug_log
 from mfenv.io.process import SystemProcessRunner
 from mfenv.io.worker import WorkerClient
 from mfenv.resolve.backends import rattler as rattler_backend
@@ -45,6 +46,7 @@ from mfenv.resolve.lock_files import LockFileReader, select
 from mfenv.resolve.wheel_metadata import requirements_of
 from mfenv.store.aliases import AliasStore
 from mfenv.store.backends.local import LocalBlobStore
+from mfenv.store.backends.told import ToldBlobStore
 from mfenv.store.base import BlobStore
 from mfenv.store.layout import Layout
 from mfenv.store.locks import LockStore
@@ -84,12 +86,14 @@ class Wiring:
     def _find_secret_urls(self) -> dict[str, str]:
         uses_keyring = self.settings.uses_keyring
         secrets = [from_keyring(found, self.runner) if uses_keyring else found for found in self._index_secrets]
-        return {
+        found_urls = {
             **{str(found.channel): found.secret_url for found in self._credentials},
             **{str(found.index): found.secret_url for found in secrets},
             **dict(origin_of(found.secret_url) for found in secrets),
             **self.settings.secret_origins,
         }
+        debug_log.conceal(found_urls)
+        return found_urls
 
     @cached_property
     def folders(self) -> LocalFolders:
@@ -232,7 +236,8 @@ class Wiring:
         """Return the store that is shared with others, or None; opened when it is first asked for, by any thread."""
         with self._opening:
             if self._opened is None:
-                self._opened = (self._open_store(),)
+                store = self._open_store()
+                self._opened = (ToldBlobStore(store) if store and debug_log.is_on() else store,)
             return self._opened[0]
 
     @cached_property

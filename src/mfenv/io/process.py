@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from mfenv.errors import EnvironmentsError, ToolNotFound
+from mfenv.io import debug_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,16 @@ class SystemProcessRunner:
         self, command: Sequence[str], *, environment: Mapping[str, str | None], folder: Path, timeout: float
     ) -> Completed:
         """See `ProcessRunner.run`."""
+        if not debug_log.is_on():
+            return self._run(command, environment, folder, timeout)
+        with debug_log.timed("command", debug_log.of_command(command)):
+            done = self._run(command, environment, folder, timeout)
+        debug_log.say("command", f"{command[0]} ended with code {done.code}{', out of time' if done.timed_out else ''}")
+        return done
+
+    def _run(
+        self, command: Sequence[str], environment: Mapping[str, str | None], folder: Path, timeout: float
+    ) -> Completed:
         # Files and not pipes: a program may leave a child behind that holds them open, and would be waited for.
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             process = self._started(command, environment, folder, output, errors)

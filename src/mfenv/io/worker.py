@@ -26,6 +26,7 @@ from typing import IO, Any, Protocol
 from mfenv import errors
 from mfenv.domain.digest import Json
 from mfenv.errors import EnvironmentsError, ToolNotFound, WorkerDied
+from mfenv.io import debug_log
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -65,6 +66,12 @@ class WorkerClient:
         too, `ToolNotFound` when a needed module is missing, and whatever `EnvironmentsError` the
         operation raised. `on_event` is called from another thread.
         """
+        if not debug_log.is_on():
+            return self._call(operation, payload, on_event)
+        with debug_log.timed("request", _outline(operation, payload)):
+            return self._call(operation, payload, on_event)
+
+    def _call(self, operation: str, payload: Mapping[str, Json], on_event: OnEvent | None) -> Any:
         process = self._running()
         try:
             return process.submit(operation, payload, on_event).result()
@@ -97,6 +104,14 @@ class WorkerClient:
             if self._process is None or not self._process.is_alive:
                 self._process = _Process(_command(self._operations, self._needs))
             return self._process
+
+
+def _outline(operation: str, payload: Mapping[str, Json]) -> str:
+    """Return what is asked, without its content: that may hold credentials in any form."""
+    sizes = (f"{len(value)} {name}" for name, value in payload.items() if isinstance(value, list))
+    platform = payload.get("platform")
+    parts = [*([platform] if isinstance(platform, str) else []), *sizes]
+    return f"helper process: {operation}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _command(operations: Mapping[str, str], needs: tuple[str, ...]) -> list[str]:
