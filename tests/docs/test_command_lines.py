@@ -76,7 +76,9 @@ class Project:
     """A project as the pages imagine it: files, two flows that ran, and environments with names."""
 
     def __init__(self, flows: Flows) -> None:
-        self.flows = flows.with_own_environments().using(PATH=f"{Path(sys.executable).parent}:{flows.environment()['PATH']}")
+        self.flows = flows.with_own_environments().using(
+            PATH=f"{Path(sys.executable).parent}:{flows.environment()['PATH']}"
+        )
         folder = flows.folder
         (folder / "environment.yml").write_text("dependencies: [six]\n")
         (folder / "requirements.txt").write_text("six\n")
