@@ -37,6 +37,7 @@ docs: $(READY) ## write the generated pages anew: docs/reference
 bench: $(READY) ## measure; takes about ten minutes, and wants the machine for itself
 	$(BIN)/python benchmarks/unchanged_run.py
 	$(BIN)/python benchmarks/import_cost.py
+	$(BIN)/python benchmarks/command_line.py
 	$(BIN)/python benchmarks/warm_caches.py
 	$(BIN)/python benchmarks/pypi.py
 	$(BIN)/python benchmarks/pypi_mixed.py

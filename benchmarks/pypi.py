@@ -15,6 +15,7 @@ from pathlib import Path
 from environments import settle_channel, wiring_in
 from measure import Took, alternate, report, scratch, took, took_here
 
+from mfenv.app.needs import metaflow_needs
 from mfenv.app.wiring import Wiring
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.matchspec import MatchSpec
@@ -24,7 +25,6 @@ from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.requirement import Requirement
 from mfenv.domain.spec import SpecLayer, complete
 from mfenv.io.files import remove_tree
-from mfenv.app.needs import metaflow_needs
 from mfenv.resolve.backends.uv import compile_arguments, find_uv
 from mfenv.resolve.hybrid import pypi_request
 from mfenv.testing.channel import built_channel

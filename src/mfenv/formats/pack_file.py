@@ -173,7 +173,8 @@ def load(content: bytes, *, path: str) -> Manifest:
     locks = {one.lock for one in members} - {None}
     groups = tuple(map(_group, document.objects("groups")))
     names = tuple(map(alias_json.read, document.objects("names")))
-    for lock_id in [lock for one in (*groups, *names) for _, lock in one.locks]:
+    pairs = [*(pair for group in groups for pair in group.locks), *(pair for name in names for pair in name.locks)]
+    for _, lock_id in pairs:
         if lock_id not in locks:
             raise LockError(f"{path}: the lock `{lock_id}` is named, and not among the members")
     return Manifest(members=members, groups=groups, names=names)
