@@ -27,6 +27,7 @@ from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import EnvironmentsError, LockError, ResolutionFailed
 from mfenv.formats import simple_index
 from mfenv.formats.simple_index import IndexFile
+from mfenv.io import debug_log
 from mfenv.io.secrets import with_credentials
 from mfenv.resolve.backends.uv import find_uv, wheel_tags
 
@@ -114,7 +115,10 @@ def _files(wiring: Wiring, url: str, project: str) -> list[IndexFile]:
         return simple_index.load(path.read_bytes(), "text/html", shown=shown) if path.is_file() else []
     try:
         asked = _request(with_credentials(page, wiring.secret_urls))
-        with urllib.request.urlopen(asked, timeout=_TIME_LIMIT) as answer:  # noqa: S310
+        with (
+            debug_log.timed("request", f"GET {shown}"),
+            urllib.request.urlopen(asked, timeout=_TIME_LIMIT) as answer,  # noqa: S310
+        ):
             return simple_index.load(answer.read(), answer.headers.get("Content-Type", ""), shown=shown)
     except urllib.error.HTTPError as error:
         if error.code == 404:

@@ -14,6 +14,7 @@ from mfenv.cli.finding import tell
 from mfenv.cli.scope import current_scope
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.hydrate.service import HydrationEvents
+from mfenv.io import debug_log
 
 
 class _Told:
@@ -55,13 +56,15 @@ def working(title: str, *, total: int | None = None) -> Iterator[Live]:
         yield Live(title, stream=io.StringIO())
         return
     began, how = time.monotonic(), "failed"
-    moves = is_terminal(click.get_text_stream("stderr"))
+    # Lines of a debug log come in between.
+    is_log = debug_log.is_on()
+    moves = is_terminal(click.get_text_stream("stderr")) and not is_log
     if not moves:
-        click.echo(f"{title} ...", nl=False, err=True)
+        click.echo(f"{title} ...", nl=is_log, err=True)
     try:
-        with Live(title, total=total) as live:
+        with Live(title, total=total, is_shown=moves) as live:
             yield live
         how = "done"
     finally:
-        begin = f"{title} ..." if moves else ""
+        begin = f"{title} ..." if moves or is_log else ""
         click.echo(f"{begin} {how} in {time.monotonic() - began:.1f} seconds.", err=True)

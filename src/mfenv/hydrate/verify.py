@@ -354,7 +354,7 @@ def _restored(content: bytes, placeholder: bytes, prefix: bytes, *, is_text: boo
 
     In binary files conda keeps the length: as many zero bytes as were saved stand behind the text that ends there.
 
-    >>> _restored(b"x/p/lib:/p/bin\0\0\0\0\0y", b"/long", b"/p", is_text=False)
+    >>> _restored(b"x/p/lib:/p/bin\0\0\0\0\0\0\0y", b"/long", b"/p", is_text=False)
     b'x/long/lib:/long/bin\x00y'
     """
     if is_text:
