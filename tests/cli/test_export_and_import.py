@@ -273,3 +273,32 @@ def test_two_platforms_are_refused_where_a_format_holds_one(mixed: tuple[Flows, 
         flows, "export", "team/mixed", "--format", "pixi.lock", "-o", "no/such/folder\0/x".replace("\0", "")
     )
     assert unwritable.code in {0, 2}
+
+
+def test_what_a_file_leaves_to_others_is_noted(pypi_only: tuple[Flows, str]) -> None:
+    flows, _ = pypi_only
+    ran = call(flows, "export", "team/pypi", "--format", "requirements.txt", "--json").succeeded()
+    document = json.loads(ran.stdout)
+    assert document["lost"] == []
+    assert [note.partition(" ")[0] for note in document["notes"]] == ["Python"]
+    assert "itself has to be there already" in ran.stderr
+    local = call(flows, "export", "team/pypi", "--format", "pixi.lock", "-o", "pixi.lock").succeeded()
+    # The channel of these tests is a folder.
+    assert "Note: other machines cannot reach the addresses (file:) of" in local.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--python", "3.11"), "is a lock of this package, which leaves nothing open"),
+        (("--arch", "osx-64"), "is a lock for linux-64, and for no other platform"),
+    ],
+)
+def test_a_lock_of_ours_leaves_nothing_to_choose(flows: Flows, arguments: tuple[str, ...], words: str) -> None:
+    lock_id = resolve(flows, "--conda-pkg", "six=1.16")
+    own = flows.folder / ".metaflow" / "conda_v2.locks" / "mfenv" / "v1" / "locks" / f"{lock_id}.json"
+    ran = call(flows, "import", str(own), *arguments)
+    assert (ran.code, words in ran.stderr) == (2, True)
+    (flows.folder / "other.json").write_text("{}")
+    other = call(flows, "import", "other.json")
+    assert (other.code, "`other.json` is not a lock file" in other.stderr) == (2, True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import urlsplit
 
 from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.platform import Platform
 from mfenv.errors import InvalidSpec
-from mfenv.formats.writers.content import Content
+from mfenv.formats.writers.content import Content, published, python_of
+
+_MOST = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,10 @@ class Format:
     """Where its writer is; loaded when it is needed."""
     holds_platforms: bool = False
     """Whether environments for several platforms go into one file."""
+    has_addresses: bool = True
+    """Whether it says where each file is."""
+    has_python: bool = True
+    """Whether it has conda packages, and with them Python itself."""
 
     def losses(self, lock: LockedEnvironment) -> Iterator[str]:
         """Say what of `lock` it cannot hold."""
@@ -33,20 +41,18 @@ class Format:
         return write(content)
 
 
-def _format(name: str, module: str, *, holds_platforms: bool = False) -> Format:
-    return Format(name=name, module=f"mfenv.formats.writers.{module}", holds_platforms=holds_platforms)
-
+_WRITERS = "mfenv.formats.writers"
 
 FORMATS: Mapping[str, Format] = {
     found.name: found
     for found in (
-        _format("pylock.toml", "pylock"),
-        _format("requirements.txt", "requirements"),
-        _format("environment.yml", "environment_yml"),
-        _format("conda-lock.yml", "conda_lock", holds_platforms=True),
-        _format("pixi.lock", "pixi", holds_platforms=True),
-        _format("explicit", "explicit"),
-        _format("cyclonedx", "cyclonedx"),
+        Format(name="pylock.toml", module=f"{_WRITERS}.pylock", has_python=False),
+        Format(name="requirements.txt", module=f"{_WRITERS}.requirements", has_addresses=False, has_python=False),
+        Format(name="environment.yml", module=f"{_WRITERS}.environment_yml", has_addresses=False),
+        Format(name="conda-lock.yml", module=f"{_WRITERS}.conda_lock", holds_platforms=True),
+        Format(name="pixi.lock", module=f"{_WRITERS}.pixi", holds_platforms=True),
+        Format(name="explicit", module=f"{_WRITERS}.explicit"),
+        Format(name="cyclonedx", module=f"{_WRITERS}.cyclonedx"),
     )
 }
 
@@ -56,11 +62,49 @@ def losses(wanted: Format, content: Content) -> list[str]:
     return list(dict.fromkeys(line for lock in content.locks.values() for line in wanted.losses(lock)))
 
 
+def notes(wanted: Format, content: Content, others: Iterable[Platform] = ()) -> list[str]:
+    """Return what is to be known of the file, though nothing is lost: what it leaves to others.
+
+    `others` are the platforms that the environment has besides.
+    """
+    return [
+        line
+        for line in (
+            _on_other_platforms(content, others),
+            _without_python(content) if not wanted.has_python else "",
+            _on_this_machine(wanted, content) if wanted.has_addresses else "",
+        )
+        if line
+    ]
+
+
+def _on_other_platforms(content: Content, others: Iterable[Platform]) -> str:
+    left = sorted(platform.value for platform in {*others} - {*content.locks})
+    return f"{content.title} is there for {', '.join(left)}, too: --arch chooses" if left else ""
+
+
+def _without_python(content: Content) -> str:
+    python = python_of(content.only)
+    return f"Python {python} itself has to be there already" if python else ""
+
+
+def _on_this_machine(wanted: Format, content: Content) -> str:
+    locks = content.locks.values()
+    artifacts = [package.artifact for lock in locks for package in published(lock)]
+    if wanted.has_python:
+        artifacts += [package.artifact for lock in locks for package in lock.packages]
+    files = dict.fromkeys(one.file_name for one in artifacts if urlsplit(one.url).scheme == "file")
+    if not files:
+        return ""
+    shown = ", ".join(list(files)[:_MOST]) + (f" and {len(files) - _MOST} more" if len(files) > _MOST else "")
+    return f"other machines cannot reach the addresses (file:) of {shown}"
+
+
 def refuse_losses(wanted: Format, lost: list[str]) -> None:
     """Refuse to lose something silently. Raises `InvalidSpec` that says what."""
     if lost:
+        other = ", or choose conda-lock.yml or pixi.lock, which hold packages from both sides"
         raise InvalidSpec(
             f"{wanted.name} cannot hold {'; '.join(lost)}",
-            hint="Add --lossy to write the rest, or choose a format that can: conda-lock.yml and pixi.lock hold "
-            "packages from both sides",
+            hint=f"Add --lossy to write the rest{'' if wanted.holds_platforms else other}",
         )

@@ -10,8 +10,8 @@ from pathlib import Path
 from metaflow._vendor import click
 
 from mfenv.app.describe import describe
-from mfenv.app.environments import Environments
-from mfenv.app.export import FORMATS, Format, losses, refuse_losses
+from mfenv.app.environments import Environments, Found
+from mfenv.app.export import FORMATS, Format, losses, notes, refuse_losses
 from mfenv.app.wheel_metadata import WheelMetadataReader
 from mfenv.app.wiring import Wiring
 from mfenv.cli import showing
@@ -42,13 +42,17 @@ def export_environment(
     """Write an environment as a file of `kind`. Raises `EnvironmentsError`."""
     wanted = FORMATS[kind]
     with environments(local_only=local_only) as found:
-        locks = _locks(found, text, wanted, archs, is_pathspec=is_pathspec)
-        content = Content(title=text, locks=locks, channels=_channels(found, locks))
+        known = found.look_up(text, where="ENV", is_pathspec=is_pathspec)
+        locks = _locks(found, known, text, wanted, archs, is_pathspec=is_pathspec)
+        content = _asked(found, known, Content(title=text, locks=locks))
+        told = notes(wanted, content, () if archs else known.locks)
         lost = losses(wanted, content)
         if not is_lossy:
             refuse_losses(wanted, lost)
         for line in lost:
             tell(f"Warning: {wanted.name} loses {line}.")
+        for line in told:
+            tell(f"Note: {line}.")
         if kind in _WITH_NEEDS:
             reader = WheelMetadataReader(found.wiring)
             wheels = {sha256: said for lock in locks.values() for sha256, said in reader.of(lock).items()}
@@ -67,6 +71,7 @@ def export_environment(
                 "format": kind,
                 "environments": {platform.value: lock.id for platform, lock in locks.items()},
                 "lost": lost,
+                "notes": told,
                 "file": output if is_file else None,
                 "content": None if is_file else written,
             }
@@ -78,7 +83,7 @@ def export_environment(
 
 
 def _locks(
-    found: Environments, text: str, wanted: Format, archs: Sequence[str], *, is_pathspec: bool
+    found: Environments, known: Found, text: str, wanted: Format, archs: Sequence[str], *, is_pathspec: bool
 ) -> Mapping[Platform, LockedEnvironment]:
     platforms = list(dict.fromkeys(Platform.parse(arch, where="--arch") for arch in archs))
     if len(platforms) > 1 and not wanted.holds_platforms:
@@ -86,7 +91,6 @@ def _locks(
             f"--arch: {wanted.name} holds one platform, not {len(platforms)}", hint="Write a file for each of them"
         )
     if not platforms and wanted.holds_platforms:
-        known = found.look_up(text, where="ENV", is_pathspec=is_pathspec)
         locks = [found.lock(lock_id, where="ENV") for lock_id in known.locks.values()]
     else:
         wanted_platforms: list[Platform | None] = [*platforms] or [None]
@@ -104,9 +108,20 @@ def _md5(wiring: Wiring, artifacts: Sequence[LockedArtifact]) -> dict[str, str]:
     return {sha256: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for sha256, path in paths.items()}
 
 
-def _channels(found: Environments, locks: Mapping[Platform, LockedEnvironment]) -> tuple[str, ...]:
-    asked = [describe(found, lock, local_only=True).asked for lock in locks.values()]
-    return tuple(dict.fromkeys(str(channel) for spec in asked if spec for channel in spec.channels))
+def _asked(found: Environments, known: Found, content: Content) -> Content:
+    """Return `content` with what was asked for, where that is known."""
+    described = [
+        describe(found, lock, known.requests.get(platform), local_only=True) for platform, lock in content.locks.items()
+    ]
+    specs = [one.asked for one in described if one.asked]
+    default = next((str(spec.default_index) for spec in specs if spec.default_index), "")
+    return replace(
+        content,
+        channels=tuple(dict.fromkeys(str(channel) for spec in specs for channel in spec.channels)),
+        indexes=tuple(dict.fromkeys(str(index) for spec in specs for index in spec.indexes)),
+        default_index=default,
+        extras={one.name: one.extras for spec in specs for one in spec.pypi},
+    )
 
 
 def _write(path: str, content: str) -> None:

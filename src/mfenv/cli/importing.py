@@ -17,10 +17,12 @@ from mfenv.cli.finding import wired
 from mfenv.cli.naming import give_name, read_name, share
 from mfenv.cli.resolving import Options, resolve_environments
 from mfenv.domain.base import LockFile
+from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.domain.reference import ByName, parse_reference
 from mfenv.errors import InvalidSpec
 from mfenv.formats import lock_json
+from mfenv.formats.fields import Fields
 from mfenv.metaflow.legacy import legacy_import, parse_platforms
 
 _MOST = 5
@@ -73,11 +75,7 @@ def _import_file(source: str, options: ImportOptions) -> dict[str, Any]:
             optional_dependencies=tuple(options.optional),
         )
         if not isinstance(read_files([wish], None, platforms[0]).layer.base, LockFile):
-            raise InvalidSpec(
-                f"`{source}` is not a lock file",
-                hint="Lock what it asks for with `metaflow environment resolve`; taken as they are: pylock.toml, "
-                "uv.lock, pixi.lock, conda-lock.yml, @EXPLICIT lists, and locks of this package",
-            )
+            raise _not_a_lock_file(source)
         found = resolve_environments(
             Options(
                 with_choices=[source],
@@ -94,13 +92,18 @@ def _import_file(source: str, options: ImportOptions) -> dict[str, Any]:
     return {"name": source, "aliases": list(options.names), "environments": lock_ids}
 
 
+def _not_a_lock_file(source: str) -> InvalidSpec:
+    return InvalidSpec(
+        f"`{source}` is not a lock file",
+        hint="Lock what it asks for with `metaflow environment resolve`; taken as they are: pylock.toml, "
+        "uv.lock, pixi.lock, conda-lock.yml, @EXPLICIT lists, and locks of this package",
+    )
+
+
 def _import_own(source: str, options: ImportOptions) -> dict[str, str]:
     """Keep a lock of this package."""
     refs = [read_name(name, where="--alias") for name in options.names]
-    try:
-        lock = lock_json.load(Path(source).read_bytes(), path=source)
-    except OSError as error:
-        raise InvalidSpec(f"`{source}` cannot be read: {error.strerror or error}") from error
+    lock = _read_own(source, options)
     wiring = wired(local_only=options.local_only)
     try:
         wiring.locks.keep(lock)
@@ -111,6 +114,27 @@ def _import_own(source: str, options: ImportOptions) -> dict[str, str]:
     finally:
         wiring.close()
     return {lock.platform.value: lock.id}
+
+
+def _read_own(source: str, options: ImportOptions) -> LockedEnvironment:
+    try:
+        document = Fields.parse(Path(source).read_bytes(), path=source)
+    except OSError as error:
+        raise InvalidSpec(f"`{source}` cannot be read: {error.strerror or error}") from error
+    if "schema" not in document.values:
+        raise _not_a_lock_file(source)
+    if options.python or options.groups or options.optional:
+        raise InvalidSpec(
+            f"`{source}` is a lock of this package, which leaves nothing open",
+            hint="Leave --python, --group and --optional out",
+        )
+    lock = lock_json.read(document)
+    wanted = {Platform.parse(text, where="--arch") for text in options.archs}
+    if wanted - {lock.platform}:
+        raise InvalidSpec(
+            f"`{source}` is a lock for {lock.platform.value}, and for no other platform", hint="Leave --arch out"
+        )
+    return lock
 
 
 def import_legacy(names: Sequence[str], archs: Sequence[str], root: str | None) -> list[dict[str, Any]]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mfenv.domain.dependencies import Key, Need
+from mfenv.domain.difference import Side
 from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage
-from mfenv.formats.writers.content import Content, lost_builds, lost_variables, published
+from mfenv.formats.writers.content import Content, lost_builds, lost_conversions, lost_variables, published
 from mfenv.formats.writers.environment_yml import yaml_text
-
-_NEED = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;)]*)\)?\s*(?:;(.*))?", re.DOTALL)
 
 
 def losses(lock: LockedEnvironment) -> Iterator[str]:
     """Say what the format cannot hold."""
     yield from lost_builds(lock)
+    yield from lost_conversions(lock)
     yield from lost_variables(lock)
 
 
@@ -24,9 +24,9 @@ def dump(content: Content) -> str:
     """Return the file."""
     packages = []
     for lock in content.locks.values():
-        names = {package.name for package in lock.pypi}
+        needs = content.needs(lock)
         packages += [_conda(package, lock, content) for package in lock.packages]
-        packages += [_wheel(package, lock, content, names) for package in published(lock)]
+        packages += [_wheel(package, lock, needs) for package in published(lock)]
     document: dict[str, Any] = {
         "version": 1,
         "metadata": {
@@ -64,20 +64,20 @@ def _hash(sha256: str, content: Content) -> dict[str, str]:
     return {"md5": md5, "sha256": sha256} if md5 else {"sha256": sha256}
 
 
-def _wheel(package: LockedPypiPackage, lock: LockedEnvironment, content: Content, names: set[str]) -> dict[str, Any]:
-    needs = {}
-    for text in content.metadata(package).requires:
-        found = _NEED.fullmatch(text)
-        name = re.sub(r"[-_.]+", "-", found[1]).lower() if found else ""
-        # Those of extras, and of other machines, are not there.
-        if found and name in names and "extra" not in (found[3] or ""):
-            needs[name] = found[2].strip() or "*"
+def _wheel(
+    package: LockedPypiPackage, lock: LockedEnvironment, needs: Mapping[Key, tuple[Need, ...]]
+) -> dict[str, Any]:
     return {
         "name": package.name,
         "version": package.version,
         "manager": "pip",
         "platform": lock.platform.value,
-        "dependencies": needs,
+        "dependencies": {
+            # conda-lock looks for what a wheel needs among the wheels.
+            need.package[1]: need.constraint or "*"
+            for need in needs[Side.PYPI, package.name]
+            if need.package[0] is Side.PYPI
+        },
         "url": package.artifact.url,
         "hash": {"sha256": package.artifact.sha256},
         "category": "main",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mfenv.domain.dependencies import Dependencies, Key, Need
 from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage
 from mfenv.domain.platform import Platform
 from mfenv.domain.wheel_metadata import WheelMetadata
@@ -23,6 +24,12 @@ class Content:
     """The MD5 of conda package files, by their sha256; where a format wants it."""
     channels: Sequence[str] = ()
     """The channels that were asked, in the order of their priority; those of the packages where nobody knows."""
+    indexes: Sequence[str] = ()
+    """The package indexes that were asked for, in order, without what a machine is configured with."""
+    default_index: str = ""
+    """The index behind those, where one was asked for."""
+    extras: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The extras that were asked for, by project."""
 
     @property
     def only(self) -> LockedEnvironment:
@@ -41,6 +48,16 @@ class Content:
     def metadata(self, package: LockedPypiPackage) -> WheelMetadata:
         """Return what a wheel says of itself; nothing where that is not known."""
         return self.wheels.get(package.artifact.sha256, WheelMetadata())
+
+    def needs(self, lock: LockedEnvironment) -> Mapping[Key, tuple[Need, ...]]:
+        """Return what each package of `lock` needs of the others, as far as wheels are known."""
+        return Dependencies.of(lock, self.wheels, extras=self.extras).needs
+
+    @property
+    def index_options(self) -> list[str]:
+        """The indexes as options that pip and uv read in requirements files."""
+        default = [f"--index-url {self.default_index}"] if self.default_index else []
+        return [*default, *(f"--extra-index-url {index}" for index in self.indexes)]
 
 
 def is_channel(name: str, location: str) -> bool:
@@ -84,6 +101,13 @@ def lost_builds(lock: LockedEnvironment) -> Iterator[str]:
     names = sorted(package.name for package in lock.pypi if package.built_from)
     if names:
         yield f"the wheels that were built here: {', '.join(names)}"
+
+
+def lost_conversions(lock: LockedEnvironment) -> Iterator[str]:
+    """Say of which packages a format names other files than those that are installed here."""
+    names = sorted(package.name for package in lock.packages if package.converted)
+    if names:
+        yield f"the converted files of {', '.join(names)} (what their channels serve is written)"
 
 
 def lost_variables(lock: LockedEnvironment) -> Iterator[str]:

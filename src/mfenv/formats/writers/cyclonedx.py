@@ -6,12 +6,13 @@ Packages have their purls (``pkg:conda``, ``pkg:pypi``), digests, addresses and 
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from mfenv.domain.dependencies import Key
+from mfenv.domain.difference import Side
 from mfenv.domain.locked import LockedEnvironment
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def dump(content: Content) -> str:
     for component in found.values():
         bom.components.add(component)
     bom.register_dependency(root, list(found.values()))
-    for key, needs in _needs(content).items():
-        bom.register_dependency(found[key], [found[need] for need in needs if need in found and need != key])
+    for key, needs in content.needs(lock).items():
+        bom.register_dependency(found[key], [found[need.package] for need in needs if need.package != key])
     return json.dumps(json.loads(JsonV1Dot6(bom).output_as_string()), indent=2, sort_keys=True) + "\n"
 
 
@@ -73,9 +74,9 @@ def _component(
     )
 
 
-def _conda(lock: LockedEnvironment) -> dict[str, Component]:
+def _conda(lock: LockedEnvironment) -> dict[Key, Component]:
     return {
-        f"conda {package.name}": _component(
+        (Side.CONDA, package.name): _component(
             package.name,
             package.version,
             "conda",
@@ -93,9 +94,9 @@ def _conda(lock: LockedEnvironment) -> dict[str, Component]:
     }
 
 
-def _wheels(content: Content) -> dict[str, Component]:
+def _wheels(content: Content) -> dict[Key, Component]:
     return {
-        f"pypi {package.name}": _component(
+        (Side.PYPI, package.name): _component(
             package.name,
             package.version,
             "pypi",
@@ -107,19 +108,3 @@ def _wheels(content: Content) -> dict[str, Component]:
         )
         for package in content.only.pypi
     }
-
-
-def _needs(content: Content) -> dict[str, list[str]]:
-    lock = content.only
-    needs = {
-        f"conda {package.name}": [f"conda {text.split()[0]}" for text in package.record.depends]
-        for package in lock.packages
-    }
-    for package in lock.pypi:
-        names = [
-            re.sub(r"[-_.]+", "-", found[0]).lower()
-            for text in content.metadata(package).requires
-            if "extra ==" not in text and (found := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", text))
-        ]
-        needs[f"pypi {package.name}"] = [f"{side} {name}" for name in names for side in ("pypi", "conda")]
-    return needs

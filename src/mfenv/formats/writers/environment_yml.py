@@ -26,7 +26,8 @@ def dump(content: Content) -> str:
     channels = list(content.all_channels)
     dependencies: list[Any] = [_spec(package, channels) for package in sorted(lock.packages, key=lambda one: one.name)]
     if wheels := published(lock):
-        dependencies.append({"pip": [f"{package.name}=={package.version}" for package in wheels]})
+        requirements = [f"{package.name}=={package.version}" for package in wheels]
+        dependencies.append({"pip": [*content.index_options, *requirements]})
     # What is asked for is all there is.
     document: dict[str, Any] = {"channels": [*channels, "nodefaults"], "dependencies": dependencies}
     if lock.variables:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mfenv.domain.locked import LockedEnvironment
-from mfenv.formats.writers.content import Content, lost_builds, lost_variables, published
+from mfenv.formats.writers.content import Content, lost_builds, lost_conversions, lost_variables, published
 
 
 def losses(lock: LockedEnvironment) -> Iterator[str]:
@@ -13,6 +13,7 @@ def losses(lock: LockedEnvironment) -> Iterator[str]:
     if names := [package.name for package in published(lock)]:
         yield f"the PyPI packages {', '.join(names)} (they are written as comments, which conda does not read)"
     yield from lost_builds(lock)
+    yield from lost_conversions(lock)
     yield from lost_variables(lock)
 
 

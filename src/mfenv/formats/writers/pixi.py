@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from mfenv.domain.locked import LockedCondaPackage, LockedEnvironment, LockedPypiPackage
-from mfenv.formats.writers.content import Content, lost_builds, lost_variables, published
+from mfenv.formats.writers.content import Content, lost_builds, lost_conversions, lost_variables, published
 from mfenv.formats.writers.environment_yml import yaml_text
 
 
 def losses(lock: LockedEnvironment) -> Iterator[str]:
     """Say what the format cannot hold."""
     yield from lost_builds(lock)
+    yield from lost_conversions(lock)
     yield from lost_variables(lock)
 
 

@@ -18,7 +18,8 @@ def losses(lock: LockedEnvironment) -> Iterator[str]:
 def dump(content: Content) -> str:
     """Return the file."""
     lock = content.only
-    lines = [f"# {content.title} for {lock.platform.value}, Python {python_of(lock) or '?'}"]
+    title = " ".join(content.title.split())
+    lines = [f"# {title} for {lock.platform.value}, Python {python_of(lock) or '?'}", *content.index_options]
     for package in published(lock):
         lines += [f"{package.name}=={package.version} \\", f"    --hash=sha256:{package.artifact.sha256}"]
     return "\n".join([*lines, ""])
