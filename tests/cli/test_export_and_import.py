@@ -248,7 +248,7 @@ def test_the_same_environment_is_the_same_file(mixed: tuple[Flows, str], kind: s
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("import", "gone.lock"), 2, "`gone.lock` cannot be read"),
+        (("import", "gone.lock"), 2, "there is no file `gone.lock`"),
         (("import", "requirements.txt"), 2, "`requirements.txt` is not a lock file"),
         (("import", "a.lock", "b.lock", "--alias", "x"), 2, "2 files cannot have one name"),
         (("import", "--legacy", "x", "--alias", "y"), 2, "--legacy takes environments over as they are"),

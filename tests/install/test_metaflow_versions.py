@@ -110,5 +110,6 @@ def test_what_tasks_import_is_readable_by_old_pythons(
         "mfenv.metaflow.mutators",
         "mfenv.metaflow.neighbour",
         "mfenv.metaflow.parsers",
+        "mfenv.metaflow.runner",
         "mfenv.version",
     ]

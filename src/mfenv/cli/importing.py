@@ -64,6 +64,11 @@ def import_environments(sources: Sequence[str], options: ImportOptions) -> None:
 
 def _import_file(source: str, options: ImportOptions) -> dict[str, Any]:
     """Lock what a lock file has, and nothing besides."""
+    if not Path(source).exists():
+        raise InvalidSpec(
+            f"there is no file `{source}`",
+            hint="Name a lock file by its path; for a name in the store of the earlier extension, add --legacy",
+        )
     if Path(source).suffix == ".json":
         lock_ids = _import_own(source, options)
     else:

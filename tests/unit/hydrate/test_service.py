@@ -69,7 +69,7 @@ def test_an_environment_is_made_under_its_final_name(hydrator: Hydrator, folders
     assert prefix.environment({"PATH": "/usr/bin"})["PATH"] == f"{path}/bin:/usr/bin"
     assert hydrator.ready(LOCK) == prefix
     assert list((folders.root / "staging").iterdir()) == []
-    assert [next(iter(event)) for event in events.files] == ["fetched", "fetched"]
+    assert [next(iter(event)) for event in events.files] == ["fetched", "fetched", "linking"]
 
 
 def test_what_is_there_is_used(hydrator: Hydrator, installer: FakeInstaller) -> None:

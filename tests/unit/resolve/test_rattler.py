@@ -37,6 +37,7 @@ PAYLOAD = {
     "virtual_packages": [["__archspec", "1", "m1"], ["__osx", "13.0", "0"], ["__unix", "0", "0"]],
     "constraints": [],
     "kept": [],
+    "preferred": [],
     "channel_priority": "strict",
     "exclude_newer": "",
     "secret_urls": {"https://host/team": "https://me:pw@host/team"},
