@@ -187,7 +187,7 @@ def test_where_the_old_store_is_has_to_be_said(flows: Flows) -> None:
     ran = call(flows, "import", "--legacy", "x")
     assert ran.code == 2
     assert "Set METAFLOW_CONDA_LEGACY_ROOT" in ran.stderr
-    assert "Add --legacy" in call(flows, "import", "x").stderr
+    assert "add --legacy" in call(flows, "import", "x").stderr
     assert "there is no folder `/nowhere`" in call(flows, "import", "--legacy", "x", "--root", "/nowhere").stderr
     assert "is not a kind of store" in call(flows, "import", "--legacy", "x", "--root", "ftp://x/y").stderr
 
