@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tomllib
 
 from mfenv.app.export import FORMATS as WRITERS
 from mfenv.cli.commands.export import FORMATS
+from mfenv.formats.toml_text import tomllib
 from mfenv.resolve.backends.uv import find_uv
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -17,6 +16,7 @@ from mfenv.domain.platform import Platform
 from mfenv.domain.resolved import CondaRecord
 from mfenv.domain.wheel_metadata import WheelMetadata
 from mfenv.formats import conda_lock_yml, explicit_txt
+from mfenv.formats.toml_text import tomllib
 from mfenv.formats.writers.content import Content
 
 _NAMES = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,4})?", fullmatch=True)
