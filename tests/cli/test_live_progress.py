@@ -62,6 +62,13 @@ def test_resolving_making_and_caching_move_on_a_terminal(cold_flows: Flows) -> N
     assert re.search(r"Creating Conda environment [0-9a-f]{40} \.\.\. done in \d+\.\d seconds\.", text)
 
 
+def test_a_run_shows_all_environments_that_are_made_at_once(cold_flows: Flows) -> None:
+    path = cold_flows.write(FLOW.replace("disabled=True", 'libraries={"tzdata": ""}'))
+    text = on_a_terminal(cold_flows, *map(str, cold_flows.command(path, "run")))
+    assert any(re.search(r"/2 solved, \d+ packages", line) for line in re.sub(r"\x1b\[[\d;]*m", "", text).split("\r"))
+    assert len({line[:66] for line in moving(text) if line.startswith("Creating Conda environment")}) == 2
+
+
 def test_a_run_shows_what_it_waits_for(cold_flows: Flows) -> None:
     path = cold_flows.write(FLOW)
     command = [str(word) for word in cold_flows.command(path, "run")]
@@ -73,12 +80,14 @@ def test_a_run_shows_what_it_waits_for(cold_flows: Flows) -> None:
     assert moving(on_a_terminal(cold_flows, *command)) == []
 
 
-@pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"CI": "true"}], ids=["dumb", "ci"])
+@pytest.mark.parametrize(
+    "variables", [{"TERM": "dumb"}, {"CI": "true"}, {"NO_COLOR": "1"}], ids=["dumb", "ci", "no colour"]
+)
 def test_a_terminal_that_cannot_move_gets_plain_lines(flows: Flows, variables: dict[str, str]) -> None:
     command = (sys.executable, "-m", "mfenv.cli", "environment", "resolve", "--conda-pkg", "six")
-    text = on_a_terminal(flows.using(**variables), *command) if "CI" in variables else _dumb(flows, *command)
+    text = on_a_terminal(flows.using(**variables), *command) if "TERM" not in variables else _dumb(flows, *command)
     assert moving(text) == []
-    assert "\x1b[?25l" not in text
+    assert "\x1b" not in text
     assert re.search(r"Resolving 1 environment \.\.\. done in \d+\.\d seconds\.", text)
 
 

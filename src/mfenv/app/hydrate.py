@@ -13,6 +13,20 @@ from mfenv.hydrate.service import HydrationEvents, Hydrator
 _AT_ONCE = 2
 
 
+class _OfOne:
+    """Says of each event which environment it is about."""
+
+    def __init__(self, events: HydrationEvents, lock_id: LockId) -> None:
+        self._events = events
+        self._lock_id = lock_id
+
+    def waiting(self, holder: str) -> None:
+        self._events.waiting(holder)
+
+    def fetched(self, event: dict[str, object]) -> None:
+        self._events.fetched({**event, "environment": self._lock_id})
+
+
 class BackgroundHydration:
     """Makes environments in the order in which they will be needed; whoever needs one waits for that one alone."""
 
@@ -24,7 +38,10 @@ class BackgroundHydration:
         *,
         on_ready: Callable[[LockId], None] = lambda _lock: None,
     ) -> None:
-        """Begin with those of `locks` that are not there yet; `on_ready` is told of each that is, from any thread."""
+        """Begin with those of `locks` that are not there yet; `on_ready` is told of each that is, from any thread.
+
+        What `events` hears names the ``environment`` that it is about, and when its making has ``ended``.
+        """
         self.ready: dict[LockId, Prefix] = {}
         self.missing: list[LockedEnvironment] = []
         for lock in {lock.id: lock for lock in locks}.values():
@@ -58,7 +75,11 @@ class BackgroundHydration:
         self._coming[lock.id] = self._pool.submit(self._make, lock)
 
     def _make(self, lock: LockedEnvironment) -> Prefix:
-        prefix = self._hydrator.hydrate(lock, self._events)
+        events = _OfOne(self._events, lock.id)
+        try:
+            prefix = self._hydrator.hydrate(lock, events)
+        finally:
+            events.fetched({"ended": True})
         self._on_ready(lock.id)
         return prefix
 

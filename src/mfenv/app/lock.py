@@ -59,6 +59,8 @@ class Locker:
     """Whether nothing that is found out is remembered."""
     tell: Callable[[str], None] = lambda _line: None
     """Told why a lock that somebody has is not used."""
+    on_answer: Callable[[ResolvedEnvironment | EnvironmentsError], None] = lambda _answer: None
+    """Told of each answer to a request when it is there, from any thread."""
 
     def known(self, requests: Iterable[ResolutionRequest]) -> dict[ResolutionRequest, LockedEnvironment]:
         """Return the locks there are for `requests`; solves nothing, and asks the shared store only where it has to.
@@ -140,7 +142,7 @@ class Locker:
             sides = " and ".join(["conda", "PyPI"] if request.spec.pypi else ["conda"])
             say("decision", f"request {request.key} for {request.target.platform.value} is solved anew: {sides}")
         with timed("solve", f"{len(requests)} requests"):
-            answers = resolve_all(requests, self.resolver)
+            answers = resolve_all(requests, self.resolver, self.on_answer)
         outcomes = {request: self._keep(request, answer) for request, answer in answers.items()}
         locks = {request: one for request, one in outcomes.items() if isinstance(one, LockedEnvironment)}
         group = LockGroup.of({lock.platform: lock.id for lock in locks.values()})

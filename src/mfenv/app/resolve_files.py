@@ -151,7 +151,7 @@ def plan(
     """
     before = locker.known(requests)
     known, missing = _known(locker, requests, force=force, upgrade=upgrade)
-    answers = resolve_all(missing.values(), locker.resolver)
+    answers = resolve_all(missing.values(), locker.resolver, locker.on_answer)
     found = []
     for asked in requests:
         answer = known.get(asked) or answers[missing[asked]]

@@ -16,6 +16,7 @@ from metaflow.exception import MetaflowNotFound
 from mfenv.app.clear_store import LEAST_AGE, OnBatch, StoreClearing
 from mfenv.app.wiring import Wiring
 from mfenv.cli.finding import wired
+from mfenv.cli.reporting import looking
 from mfenv.domain.channel import without_credentials
 from mfenv.domain.digest import LockId
 from mfenv.domain.reachability import Clearing
@@ -53,11 +54,13 @@ def clear(
         if store:
             knows_run = _RunsOf(None if runs_newer_than is None else _days(runs_newer_than))
             clearing = _store_clearing(wiring, knows_run)
-            found["store"] = clearing and _store(
-                wiring, clearing, age, delete=delete, with_damaged=with_damaged, on_batch=on_batch
-            )
+            with looking("Looking at what is stored"):
+                found["store"] = clearing and _store(
+                    wiring, clearing, age, delete=delete, with_damaged=with_damaged, on_batch=on_batch
+                )
         if local:
-            found["local"] = _local(wiring, age, delete=delete)
+            with looking("Looking at what is on this machine"):
+                found["local"] = _local(wiring, age, delete=delete)
         return found
     finally:
         wiring.close()

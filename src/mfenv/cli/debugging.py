@@ -11,6 +11,7 @@ from metaflow.util import get_username
 
 from mfenv.app.environments import Environments
 from mfenv.cli.finding import environments, tell
+from mfenv.cli.reporting import hydration, looking
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.errors import InvalidSpec
 from mfenv.hydrate.prefix import Prefix
@@ -40,7 +41,8 @@ def debug_task(
         )
     root = Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100
     with environments() as found:
-        task = past_task(pathspec, where="PATHSPEC")
+        with looking(f"Looking for {pathspec}"):
+            task = past_task(pathspec, where="PATHSPEC")
         if inspects and not task.has_ended:
             raise InvalidSpec(
                 f"PATHSPEC: the task `{task.pathspec}` did not end, so that there is no state after it",
@@ -48,7 +50,8 @@ def debug_task(
             )
         lock = _environment(found, task, environment, of_step)
         claim(root, where=_FOLDER_OPTION)
-        code = unpack_code(task.ref, root, strict=False, where="PATHSPEC")
+        with looking("Fetching the code of the run"):
+            code = unpack_code(task.ref, root, strict=False, where="PATHSPEC")
         if not code.is_package:
             tell(f"The run kept no code package: {code.flow_file} is used as it is now, with this Metaflow.")
         prefix, kernel = _with_kernel(found, lock, task, code) if with_notebook else (_prefix(found, lock), None)
@@ -96,9 +99,10 @@ def _environment(
 
 def _prefix(found: Environments, lock: LockedEnvironment) -> Prefix:
     hydrator = found.wiring.hydrator
-    if hydrator.ready(lock) is None:
-        tell(f"Creating Conda environment {lock.id} ...")
-    return hydrator.hydrate(lock)
+    if hydrator.ready(lock):
+        return hydrator.hydrate(lock)
+    with hydration(lock) as events:
+        return hydrator.hydrate(lock, events)
 
 
 def _with_kernel(found: Environments, lock: LockedEnvironment, task: PastTask, code: PastCode) -> tuple[Prefix, Kernel]:

@@ -16,6 +16,7 @@ from mfenv.app.wheel_metadata import WheelMetadataReader
 from mfenv.app.wiring import Wiring
 from mfenv.cli import showing
 from mfenv.cli.finding import environments, tell
+from mfenv.cli.reporting import looking
 from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
@@ -102,8 +103,9 @@ def _locks(
 
 def _md5(wiring: Wiring, artifacts: Sequence[LockedArtifact]) -> dict[str, str]:
     """Return the MD5 of each file by its sha256; what is not here is brought, and checked."""
-    wiring.supplier.supply(artifacts)
-    wiring.installer.fetch(list(artifacts))
+    with looking("Fetching packages") as live:
+        wiring.supplier.supply(artifacts, live.fetched)
+        wiring.installer.fetch(list(artifacts), live.fetched)
     paths = {artifact.sha256: archive_path(artifact, wiring.folders.archives) for artifact in artifacts}
     return {sha256: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for sha256, path in paths.items()}
 

@@ -5,24 +5,34 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from metaflow._vendor import click
 from metaflow.metaflow_config import DEFAULT_DATASTORE
 
-from mfenv.app.environments import Environments
+from mfenv.app.environments import Environments, Found
 from mfenv.app.wiring import Wiring
+from mfenv.cli.reporting import looking, tell
 from mfenv.cli.scope import current_scope, within
 from mfenv.domain.channel import ChannelCredentials
+from mfenv.domain.digest import LockId
 from mfenv.domain.index import IndexSecret
+from mfenv.domain.locked import LockedEnvironment
 from mfenv.errors import InvalidSpec
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.known import known_environments
 from mfenv.metaflow.wiring import wire
 
+__all__ = ["datastore", "environments", "tell", "wired"]
 
-def tell(line: str) -> None:
-    """Print a line that is not part of the answer; nothing when only the answer is wanted."""
-    if not current_scope().is_quiet:
-        click.echo(line, err=True)
+
+class _Shown(Environments):
+    """Shows, on a terminal, that it is looked for what is far away."""
+
+    def look_up(self, text: str, *, where: str, is_pathspec: bool = False) -> Found:
+        with looking(f"Looking for {text}"):
+            return super().look_up(text, where=where, is_pathspec=is_pathspec)
+
+    def lock(self, lock_id: LockId, *, where: str) -> LockedEnvironment:
+        with looking(f"Looking for {lock_id}"):
+            return super().lock(lock_id, where=where)
 
 
 def datastore() -> str:
@@ -69,6 +79,6 @@ def environments(*, local_only: bool = False) -> Iterator[Environments]:
     """Give what finds environments; with `local_only`, this project's alone. Raises `EnvironmentsError`."""
     wiring = wired(local_only=local_only)
     try:
-        yield Environments(wiring, known_environments(wiring, tell))
+        yield _Shown(wiring, known_environments(wiring, tell))
     finally:
         wiring.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +77,8 @@ def resolve_steps(state: Any, options: FlowOptions) -> None:
                 hint="Name the step whose environment is to have it",
             )
         locker = wishes.wiring.locker(get_username() or "unknown", tell=tell, is_dry=options.dry_run)
-        with resolving(_missing(locker, list(groups), options)):
-            outcomes = _outcomes(locker, list(groups), options)
+        with resolving(_missing(locker, list(groups), options)) as live:
+            outcomes = _outcomes(replace(locker, on_answer=live.answered), list(groups), options)
             _raise_failures(outcomes, asked, wishes)
         found = {
             one.request: one

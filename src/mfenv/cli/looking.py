@@ -19,6 +19,7 @@ from mfenv.app.request import request_of
 from mfenv.app.resolve_files import plan, read_files
 from mfenv.cli import render, showing
 from mfenv.cli.finding import environments, tell
+from mfenv.cli.reporting import looking
 from mfenv.cli.scope import current_scope
 from mfenv.domain.base import LockFile
 from mfenv.domain.difference import Held, compare, held_in
@@ -82,7 +83,7 @@ def list_environments(
 ) -> None:
     """List environments. Raises `EnvironmentsError`."""
     platform = platform_of(arch)
-    with environments(local_only=not store) as found:
+    with environments(local_only=not store) as found, looking("Looking for environments"):
         rows = [
             one
             for one in listed(found, local=local, store=store)

@@ -13,7 +13,7 @@ from mfenv.app.environments import Environments
 from mfenv.app.progress import TransferLine
 from mfenv.app.reporting import Live, both
 from mfenv.app.wiring import Wiring
-from mfenv.cli.finding import wired
+from mfenv.cli.finding import tell, wired
 from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, RequestKey
 from mfenv.domain.platform import Platform
@@ -46,7 +46,7 @@ def name_environment(
     platforms = [Platform.parse(text, where="--arch") for text in archs]
     wiring = wired()
     try:
-        known = Environments(wiring, known_environments(wiring, _tell))
+        known = Environments(wiring, known_environments(wiring, tell))
         found = known.look_up(source, where=where, is_pathspec=is_pathspec)
         locks, requests = found.locks, found.requests
         if missing := [platform.value for platform in platforms if platform not in locks]:
@@ -59,10 +59,6 @@ def name_environment(
         return give_name(wiring, target, chosen, requests=requests, local_only=local_only)
     finally:
         wiring.close()
-
-
-def _tell(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def give_name(
@@ -80,7 +76,7 @@ def give_name(
     user, now = get_username() or "unknown", datetime.now(timezone.utc)
     known = {platform: key for platform, key in (requests or {}).items() if platform in locks}
     alias = Alias.of(ref, locks, user=user, time=now, requests=known)
-    aliases = None if local_only else wiring.aliases(tell=_tell)
+    aliases = None if local_only else wiring.aliases(tell=tell)
     if aliases is None:
         before = wiring.index.alias(ref)
         if before and not ref.is_mutable and before.locks != alias.locks:
@@ -118,11 +114,11 @@ def history_of(name: str) -> tuple[list[Alias], Alias | None]:
     ref = read_name(name, where="ALIAS")
     wiring = wired()
     try:
-        own, aliases = wiring.index.alias(ref), wiring.aliases(tell=_tell)
+        own, aliases = wiring.index.alias(ref), wiring.aliases(tell=tell)
         found = aliases.history(ref) if aliases else []
         if not found and not own:
             # Whoever said it was stopped before the note, or nobody did.
-            known = known_environments(wiring, _tell)
+            known = known_environments(wiring, tell)
             found = [known.alias(ref, where="ALIAS")]
         return found, own
     finally:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mfenv.app.environments import Environments
 from mfenv.app.pack import OnFile, Packed, pack, unpack
-from mfenv.app.progress import TransferLine, in_words
+from mfenv.app.progress import in_words
 from mfenv.app.wiring import Wiring
 from mfenv.cli import naming, showing
 from mfenv.cli.finding import environments, tell, wired
-from mfenv.cli.scope import current_scope
+from mfenv.cli.reporting import working
 from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId
 from mfenv.domain.locked import LockedEnvironment
@@ -126,16 +125,8 @@ def _by_platform(packed: Packed) -> dict[Platform, LockId]:
 @contextlib.contextmanager
 def _told(title: str) -> Iterator[OnFile]:
     """Tell how far it is, and how it ended, for the duration of the block."""
-    if current_scope().is_quiet:
-        yield lambda _name, _size: None
-        return
-    line = TransferLine(title, sys.stderr)
-    how = "failed"
-    try:
-        yield line.passed
-        how = "done"
-    finally:
-        line.ended(how)
+    with working(title, noun="files", with_counts=True) as live:
+        yield live.passed
 
 
 def _contents(packed: Packed) -> dict[str, object]:

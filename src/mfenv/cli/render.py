@@ -76,7 +76,8 @@ def _of_system(error: OSError) -> EnvironmentsError:
 
 def tell_error(error: EnvironmentsError) -> None:
     """Print an error for people."""
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    is_plain = bool(os.environ.get("NO_COLOR"))
+    click.secho("error: ", fg=None if is_plain else "red", bold=None if is_plain else True, nl=False, err=True)
     click.echo(error.explain(), err=True)
 
 
@@ -208,8 +209,10 @@ def clearing(found: Mapping[str, Any], *, as_json: bool) -> None:
 def cleared(count: int, freed: int) -> None:
     """Print how far a store has been cleared by now."""
     from mfenv.app.progress import in_words
+    from mfenv.app.reporting import aside
 
-    click.echo(f"removed so far: {count} things, {in_words(freed)}", err=True)
+    with aside():
+        click.echo(f"removed so far: {count} things, {in_words(freed)}", err=True)
 
 
 def _escape_what_cannot_be_shown() -> None:

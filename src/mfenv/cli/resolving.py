@@ -99,10 +99,12 @@ def resolve_environments(options: Options) -> list[dict[str, Any]]:
         locker = wiring.locker(get_username() or "unknown", tell=tell, is_dry=options.dry_run)
         missing = _missing(options, locker, requests)
         if options.dry_run:
-            with resolving(missing):
+            with resolving(missing) as live:
+                locker = replace(locker, on_answer=live.answered)
                 planned = plan(locker, requests, force=options.force, upgrade=options.upgrade)
             return [{**facts.planned(one), "aliases": [str(ref) for ref in refs]} for one in planned]
-        with resolving(missing):
+        with resolving(missing) as live:
+            locker = replace(locker, on_answer=live.answered)
             found = resolve(
                 locker, requests, force=options.force, upgrade=options.upgrade, set_default=options.set_default
             )

@@ -13,6 +13,7 @@ from mfenv.app.search import Release, on_channels, on_indexes, running_python, t
 from mfenv.app.wiring import Wiring
 from mfenv.cli import render, showing
 from mfenv.cli.finding import wired
+from mfenv.cli.reporting import looking
 from mfenv.domain.channel import Channel, credentials_in
 from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.platform import Platform
@@ -40,7 +41,8 @@ def search_package(
         raise InvalidSpec(f"--python: `{python}` is not a version", hint="Write for example `3.11`")
     wiring = wired(credentials=[found for found in secrets if found])
     try:
-        rows, errors = _rows(wiring, text, platforms, places, sides, python or running_python())
+        with looking(f"Looking for {text}"):
+            rows, errors = _rows(wiring, text, platforms, places, sides, python or running_python())
     finally:
         wiring.close()
     if not errors and not any(row["releases"] for row in rows):

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from metaflow.util import get_username
 
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.progress import TransferLine
-from mfenv.app.reporting import Live, both, is_terminal
+from mfenv.app.reporting import Live, aside, both, is_terminal
 from mfenv.app.sharing import BackgroundSharing
 from mfenv.app.wiring import Wiring
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
@@ -42,6 +43,7 @@ from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, Resolu
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
 from mfenv.hydrate.prefix import Prefix, mark_used
+from mfenv.io import debug_log
 from mfenv.io.filelock import used
 from mfenv.io.files import write_atomically
 from mfenv.metaflow.boundary import EnvironmentException
@@ -93,9 +95,9 @@ class Launch:
         self._sharing: BackgroundSharing | None = None
         self._code: CodeRoot | None = None
         self._in_use = contextlib.ExitStack()
-        self._lines = _Lines(echo)
         # Metaflow gives an echo that says nothing when it is told to be quiet.
         self._is_quiet = "--quiet" in sys.argv
+        self._lines = _Lines(echo, is_quiet=self._is_quiet)
 
     # ---------------------------------------------------------------- locking
 
@@ -140,19 +142,21 @@ class Launch:
         noun = "environment" if len(missing) == 1 else "environments"
         title = f"Resolving {len(missing)} {noun}"
         # On a terminal the line moves, and is written when all is done.
-        moves = is_terminal(sys.stderr) and not self._is_quiet
+        moves = is_terminal(sys.stderr) and not self._is_quiet and not debug_log.is_on()
+        is_log = debug_log.is_on()
         if not moves:
-            self._echo(f"{title} ...", nl=False)
+            self._echo(f"{title} ...", nl=is_log)
         began = time.monotonic()
         try:
-            with Live(title, is_shown=moves):
-                outcomes = locker.resolve(missing)
+            total = len(missing) if len(missing) > 1 else None
+            with Live(title, total=total, is_shown=moves) as live:
+                outcomes = replace(locker, on_answer=live.answered).resolve(missing)
         except BaseException:
             # Python waits at its end for threads that wait for the helper process.
             wiring.close()
             raise
         failures = {request: outcome for request, outcome in outcomes.items() if isinstance(outcome, EnvironmentsError)}
-        begin = f"{title} ..." if moves else ""
+        begin = f"{title} ..." if moves or is_log else ""
         self._echo(f"{begin} {'failed' if failures else 'done'} in {time.monotonic() - began:.1f} seconds.")
         if failures:
             raise explained(failures, requests, layers)
@@ -220,6 +224,7 @@ class Launch:
             self._echo(f"Using existing Conda environment {lock_id}")
         for lock in self._hydration.missing:
             self._echo(f"Creating Conda environment {lock.id} ...")
+            self._lines.makes(lock)
         self._hydration.start()
         if any(not isinstance(assignment, Disabled) for assignment in self._assignments.values()):
             self._code = CodeRoot(package, self._flow, self._environment, self._wiring.folders.code)
@@ -278,12 +283,8 @@ class Launch:
         assert self._hydration is not None
         if self._hydration.is_ready(lock_id):
             return self._hydration.prefix(lock_id)
-        with Live(f"Creating Conda environment {lock_id}", is_shown=not self._is_quiet) as live:
-            self._lines.live = live
-            try:
-                return self._hydration.prefix(lock_id)
-            finally:
-                self._lines.live = None
+        with self._lines.awaiting(lock_id):
+            return self._hydration.prefix(lock_id)
 
     def _fetched(self, step: str, assignment: Deferred, task: Any, flow_datastore: Any) -> Locked:
         """Look up the environment of a task that is about to start."""
@@ -302,6 +303,7 @@ class Launch:
         assert self._wishes is not None
         lock = self._wishes.known().find(reference(assignment.base, text, where), assignment.platform, where=where)
         self._use(lock.id)
+        self._lines.makes(lock)
         self._hydration.add(lock)
         spec = EnvironmentSpec(python=None, conda=(), channels=(), base=lock)
         target = read_settings().target(assignment.platform)
@@ -352,25 +354,45 @@ class Launch:
 
 
 class _Lines:
-    """Tells of a hydration in plain lines."""
+    """Tells of hydrations in plain lines, and shows how far they are while somebody waits for one."""
 
-    def __init__(self, echo: Echo) -> None:
-        self._echo = echo
-        self.live: Live | None = None
-        """Shows how far the environment is that somebody waits for."""
+    def __init__(self, echo: Echo, *, is_quiet: bool) -> None:
+        self._metaflows_echo = echo
+        self._live = Live(is_shown=not is_quiet)
+
+    def makes(self, lock: LockedEnvironment) -> None:
+        """Know of an environment that is going to be made."""
+        self._live.row(lock.id, _creating(lock.id), total=len(lock.artifacts), is_shown=False)
+
+    @contextlib.contextmanager
+    def awaiting(self, lock_id: LockId) -> Iterator[None]:
+        """Show how far the environment is, and others in the making, for the duration of the block."""
+        self._live.row(lock_id, _creating(lock_id))
+        try:
+            with self._live:
+                yield
+        finally:
+            self._live.fetched({"environment": lock_id, "ended": True})
+
+    def _echo(self, line: str) -> None:
+        with aside():
+            self._metaflows_echo(line)
 
     def waiting(self, holder: str) -> None:
         self._echo(f"Waiting for {holder}, which creates the same environment ...")
 
     def fetched(self, event: dict[str, object]) -> None:
-        if live := self.live:
-            live.fetched(event)
+        self._live.fetched(event)
         if healed := event.get("healed"):
             self._echo(f"The cached file {healed} was damaged; it was fetched again.")
         if damaged := event.get("damaged"):
             self._echo(f"The stored file {damaged} is damaged; it is fetched from its origin.")
         if unreachable := event.get("unreachable"):
             self._echo(f"The store cannot be used: {unreachable}; packages are fetched from their origin.")
+
+
+def _creating(lock_id: LockId) -> str:
+    return f"Creating Conda environment {lock_id}"
 
 
 def _refuse_remote(step: Any, layer: SpecLayer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from mfenv.domain.request import ResolutionRequest
@@ -14,19 +14,25 @@ _AT_ONCE = 16
 
 
 def resolve_all(
-    requests: Iterable[ResolutionRequest], resolver: Resolver
+    requests: Iterable[ResolutionRequest],
+    resolver: Resolver,
+    on_answer: Callable[[ResolvedEnvironment | EnvironmentsError], None] = lambda _answer: None,
 ) -> Mapping[ResolutionRequest, ResolvedEnvironment | EnvironmentsError]:
     """Return for each distinct request its answer or the error that it ended with.
 
-    Errors are values here: a flow with two impossible steps should hear of both.
+    Errors are values here: a flow with two impossible steps should hear of both. `on_answer` hears of each answer when
+    it is there, from any thread.
     """
     distinct = list(dict.fromkeys(requests))
 
     def one(request: ResolutionRequest) -> ResolvedEnvironment | EnvironmentsError:
+        answer: ResolvedEnvironment | EnvironmentsError
         try:
-            return resolver.resolve(request)
+            answer = resolver.resolve(request)
         except EnvironmentsError as error:
-            return error
+            answer = error
+        on_answer(answer)
+        return answer
 
     pool = ThreadPoolExecutor(max_workers=max(1, min(_AT_ONCE, len(distinct))))
     try:
