@@ -260,10 +260,17 @@ class Environments:
 
     @cached_property
     def _wiring(self) -> Wiring:
-        return self._wired()
+        # Looking changes nothing.
+        return self._wired(keeps_found=False)
 
-    def _wired(self, **credentials: Any) -> Wiring:
-        return Wiring(self._settings, project=self._project, open_store=self._open_store, **credentials)
+    def _wired(self, *, keeps_found: bool = True, **credentials: Any) -> Wiring:
+        return Wiring(
+            self._settings,
+            project=self._project,
+            open_store=self._open_store,
+            keeps_found=keeps_found,
+            **credentials,
+        )
 
     def _open_store(self) -> BlobStore | None:
         if self._local_only or self._datastore in self._settings.ignore_caching_datastores:

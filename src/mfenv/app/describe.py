@@ -172,20 +172,18 @@ def listed(environments: Environments, *, local: bool, store: bool) -> Iterator[
     Locks that cannot be read are left out.
     """
     wiring = environments.wiring
-    own = wiring.locks.ids(only_own=True)
-    shared = wiring.locks.ids() - own if store else set()
-    shared_too = {lock_id for lock_id in own if store and wiring.locks.is_shared(lock_id)} if store else set()
+    own = wiring.locks.own_ids()
+    shared = wiring.locks.shared_ids() if store else set()
     names = names_by_lock(wiring, local_only=not store)
-    reader = wiring.locks.reading()
 
     def one(lock_id: LockId) -> Listed | None:
         try:
-            lock = reader.get(lock_id)
+            lock = wiring.locks.get(lock_id)
         except LockError:
             return None
         if lock is None:
             return None
-        notes = reader.notes(lock_id, only_own=lock_id in own)
+        notes = wiring.locks.notes(lock_id, only_own=lock_id in own)
         latest = notes[-1] if notes else None
         return Listed(
             lock=lock,
@@ -194,9 +192,9 @@ def listed(environments: Environments, *, local: bool, store: bool) -> Iterator[
             user=latest.user if latest else "",
             prefix=prefix_of(wiring, lock),
             is_of_project=lock_id in own,
-            is_shared=lock_id in shared or lock_id in shared_too,
+            is_shared=lock_id in shared,
         )
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        wanted = (own if local else shared_too) | shared
+        wanted = own | shared if local else shared
         yield from (found for found in pool.map(one, sorted(wanted)) if found)

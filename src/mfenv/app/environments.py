@@ -87,9 +87,11 @@ class Environments:
 
     def _by_digits(self, typed: Typed, where: str) -> Found | None:
         digits = typed.digits
-        requests = {one.request: one for one in self.wiring.index.defaults() if one.request.startswith(digits)}
-        locks = {lock_id for lock_id in self.wiring.locks.ids() if lock_id.startswith(digits)}
-        answers = {one.lock for one in self.wiring.index.defaults() if one.request in requests}
+        defaults = [one for one in self.wiring.index.defaults() if one.request.startswith(digits)]
+        requests = {one.request for one in defaults}
+        ids = self.wiring.locks.own_ids() | self.wiring.locks.shared_ids()
+        locks = {lock_id for lock_id in ids if lock_id.startswith(digits)}
+        answers = {one.lock for one in defaults}
         if len(digits) == 40:
             answers |= self.wiring.locks.answered(RequestKey(digits))
         found = sorted(locks | answers)

@@ -63,24 +63,26 @@ class Wiring:
         *,
         project: Path,
         open_store: Callable[[], BlobStore | None] = lambda: None,
+        keeps_found: bool = True,
         credentials: Iterable[ChannelCredentials] = (),
         index_secrets: Iterable[IndexSecret] = (),
     ) -> None:
         """Wire for `settings`; `project` is the folder of the local datastore, where a project's own locks are kept.
 
-        `open_store` gives the store that is shared with others, or None where there is none. `credentials` and
+        `open_store` gives the store that is shared with others, or None where there is none. With `keeps_found`, locks
+        that are found there are kept in the project. `credentials` and
         `index_secrets` are those of channels and indexes that a flow names.
         """
         self.settings = settings
         self._project = project
         self._open_store = open_store
+        self._keeps_found = keeps_found
         self._opening = threading.Lock()
         self._opened: tuple[BlobStore | None] | None = None
         self._credentials = (*settings.channel_credentials, *credentials)
         self._index_secrets = (*settings.index_secrets, *index_secrets)
         # A keyring is a program of its own, and may ask the user: not in a run for which all is there.
-        self._secret_urls: Mapping[str, str] = _MadeWhenAsked(self._find_secret_urls)
-        self.secret_urls = self._secret_urls
+        self.secret_urls: Mapping[str, str] = _MadeWhenAsked(self._find_secret_urls)
         """URLs with credentials, by the places that they are for; never printed, never stored."""
 
     def _find_secret_urls(self) -> dict[str, str]:
@@ -115,7 +117,7 @@ class Wiring:
     @cached_property
     def installer(self) -> RattlerInstaller:
         """The conda installer."""
-        return RattlerInstaller(self.worker, self.folders, self._secret_urls)
+        return RattlerInstaller(self.worker, self.folders, self.secret_urls)
 
     @cached_property
     def hydrator(self) -> Hydrator:
@@ -140,7 +142,7 @@ class Wiring:
         return UvResolver(
             self.runner,
             cache=self.folders.uv_cache,
-            secret_urls=self._secret_urls,
+            secret_urls=self.secret_urls,
             find_links=self.settings.find_links,
             surroundings=self.settings.uv,
         )
@@ -148,7 +150,7 @@ class Wiring:
     @cached_property
     def resolver(self) -> Resolver:
         """The resolver of everything: conda alone, conda and PyPI together, and either upon what is there."""
-        conda = RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self._secret_urls)
+        conda = RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self.secret_urls)
         host, distributions, pypi = Platform.host(), self.distributions, self._pypi_resolver
         return ExtendingResolver(
             inner=HybridResolver(conda=conda, pypi=pypi, distributions=distributions, host=host),
@@ -173,7 +175,7 @@ class Wiring:
                 self.worker,
                 cache=str(self.folders.distributions),
                 archives=str(self.folders.archives),
-                secret_urls=self._secret_urls,
+                secret_urls=self.secret_urls,
             ),
         )
 
@@ -190,7 +192,7 @@ class Wiring:
             cache=str(self.folders.distributions),
             archives=str(self.folders.archives),
             repodata=str(self.folders.repodata),
-            secret_urls=self._secret_urls,
+            secret_urls=self.secret_urls,
         )
 
     @cached_property
@@ -213,8 +215,8 @@ class Wiring:
             cache=self.folders.uv_cache,
             python=python,
             download=self._download,
-            secret_urls=self._secret_urls,
-            environment=build_environment(request, self._secret_urls, self.settings.find_links, self.settings.uv),
+            secret_urls=self.secret_urls,
+            environment=build_environment(request, self.secret_urls, self.settings.find_links, self.settings.uv),
             arguments=build_arguments(request),
             surroundings=self.settings.uv,
             timeout=self.settings.lock_timeout,
@@ -260,7 +262,7 @@ class Wiring:
     def locks(self) -> LockStore:
         """The locks of this project, and of those that it shares with."""
         own = LocalBlobStore(self._project / f"{Path(self.settings.magic_file).stem}.locks")
-        return LockStore(own, shared=self.shared, layout=self.layout)
+        return LockStore(own, shared=self.shared, layout=self.layout, keeps_found=self._keeps_found)
 
     def aliases(self, tell: Callable[[str], None] = lambda _line: None) -> AliasStore | None:
         """Return the names of environments, or None where no store is shared; `tell` hears of those restored."""
@@ -310,7 +312,7 @@ class Wiring:
         One that is dry remembers nothing that it finds.
         """
         return Locker(
-            locks=self.locks.reading() if is_dry else self.locks,
+            locks=self.locks,
             is_dry=is_dry,
             index=self.index,
             resolver=self.resolver,

@@ -43,16 +43,21 @@ def datastore() -> str:
 def wired(
     *,
     local_only: bool = False,
+    keeps_found: bool = True,
     credentials: Iterable[ChannelCredentials] = (),
     index_secrets: Iterable[IndexSecret] = (),
 ) -> Wiring:
-    """Return the object graph for this command line; with `local_only`, nothing is shared. Raises `InvalidSpec`."""
+    """Return the object graph for this command line; with `local_only`, nothing is shared.
+
+    With `keeps_found`, locks that are found in the shared store are kept in the project. Raises `InvalidSpec`.
+    """
     scope = current_scope()
     if scope.metadata:
         _ask(scope.metadata)
     return wire(
         within(read_settings(), scope, datastore()),
         None if local_only else datastore(),
+        keeps_found=keeps_found,
         credentials=credentials,
         index_secrets=index_secrets,
     )
@@ -76,8 +81,11 @@ def _ask(provider: str) -> None:
 
 @contextlib.contextmanager
 def environments(*, local_only: bool = False) -> Iterator[Environments]:
-    """Give what finds environments; with `local_only`, this project's alone. Raises `EnvironmentsError`."""
-    wiring = wired(local_only=local_only)
+    """Give what finds environments and changes nothing; with `local_only`, this project's alone.
+
+    Raises `EnvironmentsError`.
+    """
+    wiring = wired(local_only=local_only, keeps_found=False)
     try:
         yield _Shown(wiring, known_environments(wiring, tell))
     finally:

@@ -62,7 +62,7 @@ def resolve_steps(state: Any, options: FlowOptions) -> None:
     """Lock the environments of steps, and print or write what came of it. Raises `EnvironmentsError`."""
     refs = [read_name(name, where="--alias") for name in options.names]
     platforms = list(dict.fromkeys(Platform.parse(text, where="--arch") for text in options.archs)) or [Platform.host()]
-    wishes = FlowWishes(state.flow, state.flow_datastore.TYPE, tell)
+    wishes = FlowWishes(state.flow, state.flow_datastore.TYPE, tell, keeps_found=not options.dry_run)
     try:
         steps = _steps(wishes, options.steps, state.graph.sorted_nodes)
         asked = {platform: wishes.requests(platform, steps) for platform in platforms}
@@ -211,7 +211,7 @@ def show_steps(
 ) -> None:
     """Tell of the environment of each step. Raises `EnvironmentsError`."""
     platform = Platform.parse(arch, where="--arch") if arch else Platform.host()
-    wishes = FlowWishes(state.flow, state.flow_datastore.TYPE, tell)
+    wishes = FlowWishes(state.flow, state.flow_datastore.TYPE, tell, keeps_found=False)
     try:
         environments = Environments(wishes.wiring, wishes.known())
         document = {}

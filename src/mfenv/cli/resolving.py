@@ -88,6 +88,7 @@ def resolve_environments(options: Options) -> list[dict[str, Any]]:
     platforms = list(dict.fromkeys(platforms))
     written = {} if options.again else {platform: _written(options, platform) for platform in platforms}
     wiring = wired(
+        keeps_found=not options.dry_run,
         # Names and locks of others are looked up all the same.
         credentials=[found for one in written.values() for found in one.channel_credentials],
         index_secrets=[found for one in written.values() for found in one.index_secrets],

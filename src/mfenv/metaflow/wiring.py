@@ -19,18 +19,20 @@ def wire(
     settings: Settings,
     datastore_type: str | None,
     *,
+    keeps_found: bool = True,
     credentials: Iterable[ChannelCredentials] = (),
     index_secrets: Iterable[IndexSecret] = (),
 ) -> Wiring:
     """Return the object graph of the project at hand, which shares through the datastore of type `datastore_type`.
 
-    Without one, nothing is shared.
+    Without one, nothing is shared. With `keeps_found`, locks that are found there are kept in the project.
     """
     project = local_datastore()
     return Wiring(
         settings,
         project=project,
         open_store=lambda: shared_store(datastore_type, settings, project / "conda_env") if datastore_type else None,
+        keeps_found=keeps_found,
         credentials=credentials,
         index_secrets=index_secrets,
     )

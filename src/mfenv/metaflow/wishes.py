@@ -40,14 +40,16 @@ from mfenv.metaflow.wiring import wire
 class FlowWishes:
     """What the flow and each of its steps say, put together."""
 
-    def __init__(self, flow: Any, datastore_type: str, tell: Callable[..., None]) -> None:
+    def __init__(self, flow: Any, datastore_type: str, tell: Callable[..., None], *, keeps_found: bool = True) -> None:
         """Read the flow's decorators; `tell` hears of names that are restored or taken over.
 
-        Credentials are taken out of the decorators, which travel. Raises `InvalidSpec` and `LockError`.
+        With `keeps_found`, locks that are found in the shared store are kept in the project. Credentials are taken out
+        of the decorators, which travel. Raises `InvalidSpec` and `LockError`.
         """
         self._flow = flow
         self._datastore_type = datastore_type
         self._tell = tell
+        self._keeps_found = keeps_found
         self._known_at_launch: KnownEnvironments | None = None
         self._settings = read_settings()
         readings = self._readings(Platform.host())
@@ -118,6 +120,7 @@ class FlowWishes:
         wiring = wire(
             self._settings,
             self._datastore_type,
+            keeps_found=self._keeps_found,
             credentials=[found for reading in readings for found in reading.channel_credentials],
             index_secrets=[found for reading in readings for found in reading.index_secrets],
         )

@@ -46,13 +46,13 @@ class LockStore:
         *,
         shared: Callable[[], BlobStore | None] = lambda: None,
         layout: Layout | None = None,
-        is_read_only: bool = False,
+        keeps_found: bool = True,
     ) -> None:
         """Keep locks in `own`; `shared` gives the store that others use as well, when it is first needed.
 
-        One that is read only does not keep what it finds in the shared store.
+        With `keeps_found`, what is found in the shared store is kept in `own`.
         """
-        self._is_read_only = is_read_only
+        self._keeps_found = keeps_found
         self._own = own
         self._shared = shared
         self._layout = layout or Layout()
@@ -77,13 +77,9 @@ class LockStore:
                 raise damage
             return None
         lock = lock_json.load(content, expected=lock_id, path=f"{shared.location}/{key}" if shared else key)
-        if not self._is_read_only:
+        if self._keeps_found:
             self._own.replace(own_key, content)
         return lock
-
-    def reading(self) -> LockStore:
-        """Return the same, but that it writes nothing when it is read."""
-        return LockStore(self._own, shared=self._shared, layout=self._layout, is_read_only=True)
 
     def keep(self, lock: LockedEnvironment, made: Provenance | None = None) -> None:
         """Keep a lock in the project's folder, and how it came about."""
@@ -166,12 +162,14 @@ class LockStore:
         found = {group.lock_for(platform) for group in self.groups(lock_id)} - {None}
         return found.pop() if len(found) == 1 else None
 
-    def ids(self, *, only_own: bool = False) -> set[LockId]:
-        """Return the ids of all locks that the project or the shared store has; without reading any."""
-        found = {_id_of(info.key) for info in self._own.list(_OWN.locks)}
-        shared = None if only_own else self._shared()
-        found |= {_id_of(info.key) for info in shared.list(self._layout.locks)} if shared else set()
-        return {LockId(text) for text in found if is_id(text)}
+    def own_ids(self) -> set[LockId]:
+        """Return the ids of all locks that the project has; without reading any."""
+        return _ids_in(self._own, _OWN)
+
+    def shared_ids(self) -> set[LockId]:
+        """Return the ids of all locks that the shared store has; without reading any."""
+        shared = self._shared()
+        return _ids_in(shared, self._layout) if shared else set()
 
     def answered(self, request: RequestKey) -> set[LockId]:
         """Return all locks that are noted to answer a request in the shared store, on any target."""
@@ -211,8 +209,9 @@ class LockStore:
         return False
 
 
-def _id_of(key: str) -> str:
-    return key.rpartition("/")[2].removesuffix(".json")
+def _ids_in(blobs: BlobStore, layout: Layout) -> set[LockId]:
+    names = (info.key.rpartition("/")[2].removesuffix(".json") for info in blobs.list(layout.locks))
+    return {LockId(name) for name in names if is_id(name)}
 
 
 _GROUP_SCHEMA = "mfenv/group/1"

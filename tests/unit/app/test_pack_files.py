@@ -90,7 +90,7 @@ PACKAGE = (f"packages/{LOCK.artifacts[0].sha256}", CONTENT)
 def nothing_is_there(wiring: Wiring) -> bool:
     root = wiring.folders.root
     left = [path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock" and path.name != ".lock"]
-    return not left and wiring.locks.ids() == set() and list((root / "staging").glob("*")) == []
+    return not left and wiring.locks.own_ids() == set() and list((root / "staging").glob("*")) == []
 
 
 def refused(wiring: Wiring, path: Path, content: bytes) -> EnvironmentsError:

@@ -38,5 +38,5 @@ def test_no_keyring_is_asked_for_what_is_known(tmp_path: Path, monkeypatch: pyte
     wiring.locker("tester").known([ResolutionRequest(spec=spec, target=here.target(Platform.host()))])
     assert wiring.hydrator
     assert asked == []
-    assert dict(wiring._secret_urls)
+    assert dict(wiring.secret_urls)
     assert asked == [secret]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -215,3 +216,33 @@ def test_a_uv_that_hangs_is_told_so(tmp_path: Path) -> None:
     resolver = UvResolver(ScriptedProcessRunner([ended(-9, timed_out=True)]), cache=tmp_path)
     with pytest.raises(ResolutionFailed, match="uv did not find an answer within 600 seconds"):
         resolver.resolve(wanted("a"))
+
+
+_MANY_AT_ONCE = """
+import sys, sysconfig, threading
+from mfenv.resolve.backends.uv import find_uv
+
+sys.setswitchinterval(1e-6)
+answers = []
+
+def one(start):
+    start.wait()
+    try:
+        answers.append(find_uv())
+    except BaseException as error:
+        answers.append(repr(error))
+
+for _ in range(40):
+    sysconfig._CONFIG_VARS = None
+    start = threading.Barrier(8)
+    threads = [threading.Thread(target=one, args=[start]) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+print(len(answers), len(set(answers)))
+"""
+
+
+def test_uv_is_found_from_many_threads_at_once() -> None:
+    """Steps are resolved in threads, of which the first ones ask `sysconfig` for the first time."""
+    done = subprocess.run([sys.executable, "-c", _MANY_AT_ONCE], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["320", "1"]

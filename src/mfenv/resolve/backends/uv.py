@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -70,12 +71,17 @@ _DEPENDS = re.compile(
 )
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def find_uv() -> str:
     """Return the path of uv: the one installed with this package, or the one on PATH. Raises `ToolNotFound`."""
     try:
         from uv import find_uv_bin
 
-        return str(find_uv_bin())
+        # `sysconfig`, which it asks, is filled on its first use, and seen half-filled by other threads (Python 3.11).
+        with _ONE_AT_A_TIME:
+            return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
         found = shutil.which("uv")
     if found is None:
