@@ -84,6 +84,17 @@ class Settings:
 
     By default nowhere.
     """
+    remote_commands: tuple[str, ...]
+    """The decorators that send a step to another machine (``CONDA_REMOTE_COMMANDS``), besides those that say so.
+
+    Names between commas, or a JSON list. By default ``batch,kubernetes``.
+    """
+    node_path: str | None
+    """The folder on remote machines that environments are in, and are made in (``CONDA_NODE_PATH``).
+
+    A volume that several tasks of a machine share, or a folder of an image that holds environments already. By default
+    a folder among the machine's temporary ones.
+    """
     channels: tuple[Channel, ...]
     """Channels behind those that a flow names (``CONDA_CHANNELS``).
 
@@ -176,6 +187,8 @@ def read(values: Callable[[str], object], environment: Mapping[str, str] | None 
         ),
         preferred_format=_choice("CONDA_PREFERRED_FORMAT", lookup, ("none", ".conda", ".tar.bz2")),
         legacy_root=lookup("CONDA_LEGACY_ROOT") or None,
+        remote_commands=_names(lookup("CONDA_REMOTE_COMMANDS")) or ("batch", "kubernetes"),
+        node_path=lookup("CONDA_NODE_PATH") or None,
         channels=tuple(channels),
         channel_credentials=tuple(found for found in credentials if found),
         lock_timeout=_seconds("CONDA_LOCK_TIMEOUT", lookup("CONDA_LOCK_TIMEOUT"), _LOCK_TIMEOUT),

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from mfenv.app.share import Shared, Sharer
+from mfenv.app.toolchain import ToolchainPublisher
 from mfenv.domain.digest import LockId
+from mfenv.domain.platform import Platform
+from mfenv.domain.toolchain import Toolchain
 from mfenv.errors import EnvironmentsError, StoreError
 from mfenv.store.base import OnTransfer
 
@@ -80,6 +85,75 @@ class BackgroundSharing:
         self._sharer.mark_run(*self._run, [lock_id])
         if shared := self._sharer.share([lock_id], self._sent):
             self.shared.append(shared)
+
+    def _sent(self, key: str, size: int) -> None:
+        if self._is_stopped:
+            raise SharingStoppedError
+        self.listener(key, size)
+
+
+class Publication:
+    """Gets environments, and what makes them, to the store for other machines; those wait for what they need."""
+
+    def __init__(self, sharer: Sharer, publisher: ToolchainPublisher, platforms: Iterable[Platform]) -> None:
+        """Look for the toolchains of `platforms`, at once and in the background."""
+        self._sharer = sharer
+        self._publisher = publisher
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="mfenv-publish")
+        self._found = [self._pool.submit(publisher.find, one) for one in sorted(platforms, key=lambda one: one.value)]
+        self._tools: Future[None] | None = None
+        self._locks: dict[LockId, Future[None]] = {}
+        self._is_stopped = False
+        self.listener: OnTransfer = lambda _key, _size: None
+        """Told of each file that is sent."""
+
+    def toolchains(self) -> tuple[Toolchain, ...]:
+        """Return what makes environments on those platforms. Raises the `EnvironmentsError` of looking for it."""
+        return tuple(future.result() for future in self._found)
+
+    def start(self, flow: str, run_id: str, lock_ids: Iterable[LockId]) -> None:
+        """Begin to send what is not there, in this order, for a run that is noted there; returns at once.
+
+        Called again, it does nothing.
+        """
+        if self._tools is not None:
+            return
+        lock_ids = list(lock_ids)
+        self._tools = self._pool.submit(self._send_tools, flow, run_id, lock_ids)
+        # One after the other: they have packages in common.
+        before: Future[None] | None = None
+        for lock_id in lock_ids:
+            before = self._locks[lock_id] = self._pool.submit(self._send, lock_id, before)
+
+    def is_done(self, lock_id: LockId | None = None) -> bool:
+        """Tell whether nobody has to wait for what a machine needs that is to have an environment."""
+        return all(future.done() for future in self._awaited(lock_id))
+
+    def wait(self, lock_id: LockId | None = None) -> None:
+        """Wait until that is in the store; without an id, until all is. Raises the `EnvironmentsError` of sending."""
+        for future in self._awaited(lock_id):
+            future.result()
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._is_stopped = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _awaited(self, lock_id: LockId | None) -> list[Future[None]]:
+        tools = [self._tools] if self._tools else []
+        return [*tools, *([self._locks[lock_id]] if lock_id else self._locks.values())]
+
+    def _send_tools(self, flow: str, run_id: str, lock_ids: Iterable[LockId]) -> None:
+        # The notes first: from then on nobody clears these environments away.
+        self._sharer.mark_run(flow, run_id, lock_ids)
+        for toolchain in self.toolchains():
+            self._publisher.publish(toolchain)
+
+    def _send(self, lock_id: LockId, before: Future[None] | None) -> None:
+        if before is not None:
+            # What became of it is for those who wait for it.
+            before.exception()
+        self._sharer.share([lock_id], self._sent)
 
     def _sent(self, key: str, size: int) -> None:
         if self._is_stopped:

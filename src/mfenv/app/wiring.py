@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from mfenv.app.build import Builds
 from mfenv.app.keyring import from_keyring
-from mfenv.app.lock import Locker
+from mfenv.app.lock import Locker, lock_of
 from mfenv.app.settings import Settings
 from mfenv.app.share import Sharer
 from mfenv.app.supply import Supplier
@@ -22,10 +22,14 @@ from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.channel import ChannelCredentials
 from mfenv.domain.digest import LockId
 from mfenv.domain.index import IndexSecret, origin_of
+from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.machine import Machine
 from mfenv.domain.platform import Platform
+from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import ResolvedPypiPackage
+from mfenv.domain.spec import EnvironmentSpec
+from mfenv.domain.toolchain import StoreLocation
 from mfenv.errors import StoreError
 from mfenv.hydrate import conda
 from mfenv.hydrate.conda import RattlerInstaller
@@ -297,13 +301,39 @@ class Wiring:
         """What puts into the shared store what a machine needs that has nothing."""
         return ToolchainPublisher(
             pypi=self._pypi_resolver,
+            lock_python=self._lock_python,
+            link=self.installer.link,
             fetch=self.installer.fetch,
-            archives=self.folders.archives,
+            folders=self.folders,
+            lock_timeout=self.settings.lock_timeout,
+            channels=tuple(map(str, self.settings.channels)),
             shared=self.shared,
             layout=self.layout,
             target=self.settings.target,
             indexes=self.settings.indexes,
             default_index=self.settings.default_index,
+        )
+
+    def _lock_python(self, platform: Platform, version: str) -> LockedEnvironment:
+        """Lock a Python and nothing else; nobody remembers it. Raises `ResolutionFailed`."""
+        python = PythonConstraint(version=version)
+        spec = EnvironmentSpec(python=python, conda=(), channels=self.settings.channels)
+        request = ResolutionRequest(spec=spec, target=self.settings.target(platform))
+        answer = self.resolver.resolve(request)
+        return lock_of(answer, self.installer.measure, self.builds.for_request(request, answer))
+
+    @property
+    def store_location(self) -> StoreLocation | None:
+        """Where the shared store is, for machines that have nothing else to find it by."""
+        shared = self.shared()
+        if shared is None:
+            return None
+        return StoreLocation(
+            kind=shared.kind,
+            root=shared.location,
+            packages=self.layout.packages,
+            toolchain=self.layout.toolchain,
+            environments=self.layout.environments,
         )
 
     def locker(self, user: str, tell: Callable[[str], None] = lambda _line: None, *, is_dry: bool = False) -> Locker:

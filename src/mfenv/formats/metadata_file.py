@@ -11,18 +11,28 @@ A step that is null is disabled. One whose environment is looked up when its tas
 the user wrote its name (with ``@{...}`` in it)::
 
      "train": {"name": "team/env:stable", "platform": "linux-64"}, "score": {"pathspec": "Flow/7/train", ...}
+
+A flow with steps on other machines has, under ``node``, what those need to make environments: where the store is, and
+the files of the toolchain for each platform::
+
+     "node": {"store": {"kind": "s3", "root": "s3://bucket/folder", "packages": "mfenv/v1/packages/sha256/", ...},
+               "toolchains": {"linux-64": {"wheels": [{"name", "sha256", "size"}], "runtime": {...}}}}
+
+Its reader there is `mfenv.bootstrap.flow_file`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mfenv.domain.artifact import LockedArtifact
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
 from mfenv.domain.base import NamedBase, PathspecBase
 from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json
 from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.toolchain import StoreLocation, Toolchain
 from mfenv.errors import LockError
 from mfenv.formats import fields, lock_json
 from mfenv.formats.fields import Fields
@@ -36,18 +46,42 @@ class FlowMetadata:
 
     steps: Mapping[str, StepAssignment]
     locks: Mapping[LockId, LockedEnvironment]
+    store: StoreLocation | None = None
+    """Where other machines find packages; None for a flow without steps there."""
+    toolchains: tuple[Toolchain, ...] = ()
+    """What makes environments on those machines."""
 
 
 def dump(metadata: FlowMetadata) -> bytes:
     """Return the canonical bytes of `metadata`."""
+    node: dict[str, Json] = {"node": _node(metadata.store, metadata.toolchains)} if metadata.store else {}
     locks: dict[str, Json] = {id_: json.loads(lock_json.dump(lock)) for id_, lock in metadata.locks.items()}
     return canonical_json(
         {
             "schema": SCHEMA,
             "steps": {step: _dump_step(assignment) for step, assignment in metadata.steps.items()},
             "locks": locks,
+            **node,
         }
     )
+
+
+_STORE = ("kind", "root", "packages", "toolchain", "environments")
+
+
+def _node(store: StoreLocation, toolchains: Iterable[Toolchain]) -> Json:
+    return {
+        "store": {name: getattr(store, name) for name in _STORE},
+        "toolchains": {
+            one.platform.value: {"wheels": [_tool(wheel) for wheel in one.wheels], "runtime": _tool(one.runtime)}
+            for one in toolchains
+        },
+    }
+
+
+def _tool(artifact: LockedArtifact) -> Json:
+    # Without its origin: nobody is to go there from a node.
+    return {"name": artifact.file_name, "sha256": artifact.sha256, "size": artifact.size}
 
 
 def _dump_step(assignment: StepAssignment) -> Json:
@@ -72,7 +106,36 @@ def load(content: bytes, *, path: str = "conda_v2.cnd") -> FlowMetadata:
         LockId(id_): lock_json.read(_object(value, f"{path}.locks.{id_}"), expected=LockId(id_))
         for id_, value in document.required("locks", dict).items()
     }
-    return FlowMetadata(steps=steps, locks=locks)
+    store, toolchains = _read_node(document, path) if "node" in document.values else (None, ())
+    return FlowMetadata(steps=steps, locks=locks, store=store, toolchains=toolchains)
+
+
+def _read_node(document: Fields, path: str) -> tuple[StoreLocation, tuple[Toolchain, ...]]:
+    node = _object(document.required("node", dict), f"{path}.node")
+    where = _object(node.required("store", dict), f"{node.path}.store")
+    store = StoreLocation(**{name: where.required(name, str) for name in _STORE})
+    tools = _object(node.required("toolchains", dict), f"{node.path}.toolchains")
+    return store, tuple(
+        _toolchain(name, _object(value, f"{tools.path}.{name}")) for name, value in tools.values.items()
+    )
+
+
+def _toolchain(name: str, tools: Fields) -> Toolchain:
+    return Toolchain(
+        platform=fields.platform(name, path=tools.path),
+        wheels=tuple(map(_tool_file, tools.objects("wheels"))),
+        runtime=_tool_file(_object(tools.required("runtime", dict), f"{tools.path}.runtime")),
+    )
+
+
+def _tool_file(file: Fields) -> LockedArtifact:
+    with fields.at(file.path):
+        return LockedArtifact(
+            file_name=file.required("name", str),
+            url="",
+            size=file.optional("size", int),
+            sha256=file.required("sha256", str),
+        )
 
 
 def _object(value: object, path: str) -> Fields:

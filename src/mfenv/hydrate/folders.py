@@ -14,6 +14,7 @@
       locks/                      files that OS locks are held on
       metadata/<digest>.cnd       what a flow's code package says of its environments
       code/<digest>/              links to Metaflow's own code, for tasks in other interpreters
+      toolchain/<name>.json       which files make environments on remote machines
 
 The shape of a folder is part of its name's meaning: another shape gets another name.
 """
@@ -104,6 +105,11 @@ class LocalFolders:
     def metadata(self) -> Path:
         """The folder of metadata files for code packages."""
         return self.root / "metadata"
+
+    @property
+    def toolchain(self) -> Path:
+        """What makes environments on remote machines, by platform and versions."""
+        return self.root / "toolchain"
 
     @property
     def code(self) -> Path:

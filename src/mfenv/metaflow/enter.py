@@ -73,6 +73,8 @@ class EnterEnvironment(StepDecorator):
         inputs: Any,
     ) -> None:
         """Note which environment the task runs in, for whoever asks later."""
+        if self._environment is not None:
+            self._environment.is_task = True
         # Taken out: a flow that this task starts has an environment of its own, or none.
         environment_id = os.environ.pop(ENVIRONMENT_ID, "")
         if environment_id:

@@ -26,6 +26,8 @@ class CondaEnvironment(MetaflowEnvironment):
         self._flow = flow
         self._datastore_type = "local"
         self._launch: Any = None
+        self.is_task = False
+        """Whether this process runs a task, in its environment."""
 
     def validate_environment(self, echo: Any, datastore_type: str) -> None:
         """Remember the datastore's type; every task calls this."""
@@ -48,6 +50,32 @@ class CondaEnvironment(MetaflowEnvironment):
         """Ship this flow's locks, and no others, with its code."""
         files = super().add_to_package()
         return [*files, *(self._launch.files_for_package() if self._launch else ())]
+
+    def get_package_commands(
+        self, code_package_url: str, datastore_type: str, code_package_metadata: Any = None
+    ) -> list[str]:
+        """Return what a remote task's shell does first: the code comes, and the step's environment is entered."""
+        theirs = super().get_package_commands(code_package_url, datastore_type, code_package_metadata)
+        if self._launch is not None:
+            # A deployment: from here on, nobody may come back to this machine.
+            self._launch.publish()
+        from mfenv.metaflow.remote import package_commands
+
+        return package_commands(
+            theirs,
+            url=code_package_url,
+            datastore_type=datastore_type,
+            install=self._get_install_dependencies_cmd(datastore_type),
+            download=self._get_download_code_package_cmd(code_package_url, datastore_type),
+        )
+
+    def executable(self, step_name: str, default: Any = None) -> str:
+        """Return the interpreter of a step's remote tasks: that of its environment, if it has one."""
+        image = super().executable(step_name, default)
+        if self.is_task:
+            # Its PATH begins with the environment.
+            return str(image)
+        return "${METAFLOW_MFENV_PYTHON:-%s}" % image
 
     def launch(self, echo: Any) -> Any:
         """Return what this process knows about the environments of the flow that it launches."""

@@ -19,7 +19,7 @@ from metaflow.util import get_username
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.progress import TransferLine
 from mfenv.app.reporting import Live, aside, both, is_terminal
-from mfenv.app.sharing import BackgroundSharing
+from mfenv.app.sharing import BackgroundSharing, Publication
 from mfenv.app.wiring import Wiring
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
 from mfenv.domain.base import NamedBase, PathspecBase
@@ -39,7 +39,7 @@ from mfenv.domain.spec import (
     Place,
     SpecLayer,
 )
-from mfenv.errors import EnvironmentsError, HydrationFailed, InvalidSpec, ResolutionFailed
+from mfenv.errors import EnvironmentsError, HydrationFailed, ResolutionFailed, StoreError
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
 from mfenv.hydrate.prefix import Prefix, mark_used
@@ -50,11 +50,12 @@ from mfenv.metaflow.boundary import EnvironmentException
 from mfenv.metaflow.code_root import CodeRoot
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.enter import ENVIRONMENT_ID
+from mfenv.metaflow.requirements import remote_platform
 from mfenv.metaflow.wishes import FlowWishes, reference
 from mfenv.resolve.satisfies import satisfies
+from mfenv.store.layout import DEPLOYED
 
 METADATA_FILE = "conda_v2.cnd"
-_REMOTE = frozenset({"batch", "kubernetes"})
 
 Echo = Callable[..., None]
 
@@ -91,6 +92,8 @@ class Launch:
         self._assignments: dict[str, StepAssignment] = {}
         self._metadata: Path | None = None
         self._locks: dict[LockId, LockedEnvironment] = {}
+        self._remote: dict[str, Platform] = {}
+        self._published: Publication | None = None
         self._hydration: BackgroundHydration | None = None
         self._sharing: BackgroundSharing | None = None
         self._code: CodeRoot | None = None
@@ -109,12 +112,12 @@ class Launch:
             wishes = FlowWishes(self._flow, self._datastore_type, self._echo)
             layers, wiring = wishes.layers, wishes.wiring
             self._wishes, self._wiring = wishes, wiring
-            for step in self._flow:
-                _refuse_remote(step, layers[step.__name__])
             for line in wishes.deprecations:
                 self._echo(f"Deprecated: {line}.", fg="yellow")
             gpu = wishes.gpu
-            requests = wishes.requests(Platform.host())
+            self._remote = self._remote_platforms(wishes)
+            publication = self._publication(wiring)
+            requests = wishes.requests_of({step: self._platform(step) for step in layers})
             locks = self._lock_requests(wiring, requests, layers)
             for step in sorted(gpu & requests.keys()):
                 for name in cpu_only(locks[requests[step]]):
@@ -122,10 +125,14 @@ class Launch:
                         f"Warning: step {step} asks for a GPU, but {name} is a build for the CPU only.", fg="yellow"
                     )
             self._locks = {lock.id: lock for lock in locks.values()}
-            assignments = {step: self._assignment(layer, requests.get(step), locks) for step, layer in layers.items()}
+            assignments = {
+                step: self._assignment(layer, requests.get(step), locks, self._platform(step))
+                for step, layer in layers.items()
+            }
             # Here and not when it is packaged: Metaflow does that in a thread, where an error is only a line.
-            self._metadata = self._write_metadata(wiring, assignments)
+            self._metadata = self._write_metadata(wiring, assignments, publication)
             self._assignments = assignments
+            self._published = publication
 
     def _lock_requests(
         self, wiring: Wiring, requests: Mapping[str, ResolutionRequest], layers: Mapping[str, SpecLayer]
@@ -167,17 +174,50 @@ class Launch:
         layer: SpecLayer,
         request: ResolutionRequest | None,
         locks: Mapping[ResolutionRequest, LockedEnvironment],
+        platform: Platform,
     ) -> StepAssignment:
         if request is None:
             if layer.disabled or not isinstance(layer.base, NamedBase | PathspecBase):
                 return Disabled()
-            return Deferred(base=layer.base, platform=Platform.host())
+            return Deferred(base=layer.base, platform=platform)
         lock = locks[request]
         return Locked(request=request.key, lock=lock.id, platform=lock.platform)
 
-    def _write_metadata(self, wiring: Wiring, assignments: Mapping[str, StepAssignment]) -> Path:
+    def _remote_platforms(self, wishes: FlowWishes) -> dict[str, Platform]:
+        """Return the platforms of the steps that run on other machines, and have an environment there."""
+        commands = wishes.wiring.settings.remote_commands
+        found = {step.__name__: remote_platform(step.decorators, commands) for step in self._flow}
+        return {step: platform for step, platform in found.items() if platform and not wishes.layers[step].disabled}
+
+    def _platform(self, step: str) -> Platform:
+        return self._remote.get(step) or Platform.host()
+
+    def _publication(self, wiring: Wiring) -> Publication | None:
+        """Return what gets this flow's environments to other machines; None for a flow that has nothing there."""
+        if not self._remote:
+            return None
+        if wiring.shared() is None:
+            step = next(iter(self._remote))
+            raise StoreError(
+                f"step `{step}` runs on another machine, which can get its environment from a shared store only, and "
+                f"there is none with the datastore `{self._datastore_type}`",
+                hint="Use --datastore=s3, azure or gs, and take it out of METAFLOW_CONDA_IGNORE_CACHING_DATASTORES",
+            )
+        # It is looked for while environments are resolved.
+        return Publication(wiring.sharer, wiring.toolchains, set(self._remote.values()))
+
+    def _write_metadata(
+        self, wiring: Wiring, assignments: Mapping[str, StepAssignment], publication: Publication | None
+    ) -> Path:
         """Write the metadata file of this flow, under a name that tells its content."""
-        content = metadata_file.dump(FlowMetadata(steps=assignments, locks=self._locks))
+        content = metadata_file.dump(
+            FlowMetadata(
+                steps=assignments,
+                locks=self._locks,
+                store=wiring.store_location if publication else None,
+                toolchains=publication.toolchains() if publication else (),
+            )
+        )
         path = wiring.folders.metadata / f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
         # Damaged, it would travel with the code.
         if not path.is_file() or path.read_bytes() != content:
@@ -210,7 +250,9 @@ class Launch:
     def _begin(self, package: Any, run_id: str) -> None:
         self.lock()
         assert self._wiring is not None
-        needed = self._in_order_of_need()
+        needed = self._in_order_of_need(is_remote=False)
+        if self._published:
+            self._published.start(self._flow.name, run_id, self._in_order_of_need(is_remote=True))
         for lock_id in needed:
             self._use(lock_id)
         self._sharing = BackgroundSharing(self._wiring.sharer, flow=self._flow.name, run_id=run_id)
@@ -234,8 +276,16 @@ class Launch:
         assert self._wiring is not None
         self._in_use.enter_context(used(self._wiring.folders.use_lock(lock_id)))
 
-    def _in_order_of_need(self) -> list[LockId]:
-        """Return the locks in the order in which steps that use them come up, each once."""
+    def publish(self) -> None:
+        """Have all that other machines need in the store, for a deployment: whoever runs it comes later."""
+        if self._published is None:
+            return
+        with _spoken():
+            self._published.start(self._flow.name, DEPLOYED, self._in_order_of_need(is_remote=True))
+            self._published.wait()
+
+    def _in_order_of_need(self, *, is_remote: bool) -> list[LockId]:
+        """Return the locks of steps here, or elsewhere, in the order in which these come up, each once."""
         graph = self._flow._graph  # noqa: SLF001
         order, waiting = ["start"], ["start"]
         while waiting:
@@ -243,7 +293,7 @@ class Launch:
                 if name not in order:
                     order.append(name)
                     waiting.append(name)
-        steps = [self._assignments.get(name) for name in order]
+        steps = [self._assignments.get(name) for name in order if (name in self._remote) is is_remote]
         return list(dict.fromkeys(assignment.lock for assignment in steps if isinstance(assignment, Locked)))
 
     def enter(self, step: str, cli_args: Any, flow_datastore: Any) -> None:
@@ -252,6 +302,12 @@ class Launch:
         `flow_datastore` has the artifacts of the tasks before it.
         """
         assignment = self._assignments[step]
+        if step in self._remote:
+            assert self._published is not None
+            cli_args.env[ENVIRONMENT_ID] = ""
+            with _spoken():
+                self._wait_until_published(assignment)
+            return
         if isinstance(assignment, Disabled):
             # A flow that runs inside another flow's task must not pass that one's on.
             cli_args.env[ENVIRONMENT_ID] = ""
@@ -277,6 +333,18 @@ class Launch:
             cli_args.env["PYTHONHOME"] = ""
         identity = [assignment.request, assignment.lock, assignment.platform.value]
         cli_args.env[ENVIRONMENT_ID] = json.dumps(identity)
+
+    def _wait_until_published(self, assignment: StepAssignment) -> None:
+        """Wait until the machine that the task runs on can get its environment."""
+        assert self._published is not None
+        lock_id = assignment.lock if isinstance(assignment, Locked) else None
+        if self._published.is_done(lock_id):
+            self._published.wait(lock_id)
+            return
+        title = "Caching the environment for other machines" if lock_id is None else f"Caching environment {lock_id}"
+        with Live(title, is_shown=not self._is_quiet) as live:
+            self._published.listener = live.passed
+            self._published.wait(lock_id)
 
     def _waited_for(self, lock_id: LockId) -> Prefix:
         """Return an environment when it is ready; on a terminal, show how far it is."""
@@ -328,6 +396,8 @@ class Launch:
         """
         if self._hydration:
             self._hydration.stop()
+        if self._published:
+            self._published.stop()
         if self._sharing:
             # Metaflow calls this for each step.
             sharing, self._sharing = self._sharing, None
@@ -393,16 +463,6 @@ class _Lines:
 
 def _creating(lock_id: LockId) -> str:
     return f"Creating Conda environment {lock_id}"
-
-
-def _refuse_remote(step: Any, layer: SpecLayer) -> None:
-    remote = [decorator.name for decorator in step.decorators if decorator.name in _REMOTE]
-    if remote and not layer.disabled:
-        raise InvalidSpec(
-            f"step `{step.__name__}`, @{remote[0]}: environments on remote machines are not supported "
-            "by this version yet",
-            hint="Run the step locally, or give it @conda(disabled=True) and an image that has its packages",
-        )
 
 
 def explained(

@@ -15,7 +15,7 @@ from mfenv.domain.cutoff import check_cutoff
 from mfenv.domain.flags import ResolverFlag
 from mfenv.domain.index import IndexSecret, PackageIndex, index_secret, secrets_in
 from mfenv.domain.matchspec import MatchSpec
-from mfenv.domain.platform import system_version
+from mfenv.domain.platform import Platform, system_version
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.reference import check_form
 from mfenv.domain.requirement import Requirement
@@ -37,6 +37,21 @@ def wants_gpu(decorators: Iterable[WrittenDecorator]) -> bool:
         decorator.name in _GPU_NAMES and decorator.attributes.get("gpu") not in (None, 0, "0", "")
         for decorator in decorators
     )
+
+
+def remote_platform(decorators: Iterable[WrittenDecorator], commands: Iterable[str]) -> Platform | None:
+    """Return the platform of the machines that a step is sent to; None for a step that runs where it is launched.
+
+    `commands` names the decorators that send steps away. Metaflow's own, and those of others who follow it, say so
+    themselves (``supports_conda_environment``), and for which platform (``target_platform``; 2.16 to 2.19). Raises
+    `InvalidSpec` for a platform that is not known.
+    """
+    names = frozenset(commands)
+    for decorator in decorators:
+        if decorator.name in names or getattr(decorator, "supports_conda_environment", False):
+            written = getattr(decorator, "target_platform", None) or Platform.LINUX_64.value
+            return Platform.parse(str(written), where=f"the platform of @{decorator.name}")
+    return None
 
 
 def forget_credentials(decorators: Iterable[WrittenDecorator]) -> None:

@@ -72,6 +72,14 @@ class FlowWishes:
         wanted = layers if steps is None else dict.fromkeys(steps)
         return {step: self.request(step, platform) for step in wanted if _is_asked(layers[step])}
 
+    def requests_of(self, platforms: Mapping[str, Platform]) -> dict[str, ResolutionRequest]:
+        """Return the same for steps that run on several platforms. Raises `InvalidSpec`."""
+        return {
+            step: self.request(step, platform)
+            for step, platform in platforms.items()
+            if _is_asked(self._layers_for(platform)[step])
+        }
+
     def request(self, step: str, platform: Platform) -> ResolutionRequest:
         """Return what is asked of a resolver for a step. Raises `InvalidSpec`."""
         layer = self._layers_for(platform)[step]

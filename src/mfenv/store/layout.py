@@ -32,6 +32,8 @@ from mfenv.domain.provenance import Provenance
 from mfenv.domain.reference import ByName
 
 ROOT = "mfenv/v1"
+DEPLOYED = "deployed"
+"""What stands for all runs of a flow that was deployed, whose ids nobody knows yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,152 @@
+"""What the code package says of the flow's environments: the part of ``conda_v2.cnd`` that a node needs.
+
+Python 3.8 and the standard library only: see `mfenv.bootstrap`. Who writes it, and its whole shape: see
+`mfenv.formats.metadata_file`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from mfenv.bootstrap.failure import BootstrapError
+
+
+class File(NamedTuple):
+    """A file in the store, by what is in it."""
+
+    name: str
+    key: str
+    sha256: str
+    size: Optional[int]
+
+
+class Store(NamedTuple):
+    """Where the store is, and how its keys begin."""
+
+    kind: str
+    root: str
+    packages: str
+    toolchain: str
+    environments: str
+
+
+class FlowFile(NamedTuple):
+    """The steps of a flow, their locks, and what makes environments of them."""
+
+    steps: Dict[str, Any]
+    locks: Dict[str, Any]
+    store: Optional[Store]
+    toolchains: Dict[str, Any]
+
+    def assignment(self, step: str) -> Any:
+        """Return what a step runs in: None for the image's own Python, a list, or an object for a late name.
+
+        Containers that belong to no step, such as a scheduler's exit hooks, run in what ``start`` runs in.
+        """
+        return self.steps[step] if step in self.steps else self.steps.get("start")
+
+    def wheels(self, platform_name: str) -> List[File]:
+        """Return the wheels that make environments on a platform. Raises `BootstrapError`."""
+        return [self._tool(file, platform_name) for file in self._toolchain(platform_name)["wheels"]]
+
+    def runtime(self, platform_name: str) -> File:
+        """Return the archive of a Python for a platform, for images whose own is too old. Raises `BootstrapError`."""
+        return self._tool(self._toolchain(platform_name)["runtime"], platform_name)
+
+    def _tool(self, file: Any, platform_name: str) -> File:
+        assert self.store is not None
+        key = "%s%s/%s/%s" % (self.store.toolchain, platform_name, file["sha256"], file["name"])
+        return File(name=file["name"], key=key, sha256=file["sha256"], size=file.get("size"))
+
+    def _toolchain(self, platform_name: str) -> Any:
+        if platform_name not in self.toolchains:
+            raise BootstrapError(
+                "this flow was not launched for %s" % platform_name,
+                hint="Launch or deploy it again with the machines that it is to run on",
+            )
+        return self.toolchains[platform_name]
+
+    def choices(self, lock: Any) -> List[List[File]]:
+        """Return the files of a lock; for each, those that will do, the better ones first."""
+        conda = [[one[kind] for kind in ("converted", "file") if kind in one] for one in lock["packages"]]
+        pypi = [[one["file"]] for one in lock.get("pypi", [])]
+        return [[self._package(file) for file in files] for files in conda + pypi]
+
+    def _package(self, file: Any) -> File:
+        assert self.store is not None
+        sha256 = file["sha256"]
+        key = "%s%s/%s/%s" % (self.store.packages, sha256[:2], sha256, file["name"])
+        return File(name=file["name"], key=key, sha256=sha256, size=file.get("size"))
+
+
+def read(path: str) -> FlowFile:
+    """Read the metadata file of a code package. Raises `BootstrapError`."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+        node = document.get("node") or {}
+        store = node.get("store")
+        return FlowFile(
+            steps=document["steps"],
+            locks=document["locks"],
+            store=Store(**store) if store else None,
+            toolchains=node.get("toolchains", {}),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BootstrapError(
+            "the code package's `%s` cannot be read: %s" % (os.path.basename(path), error),
+            hint="Launch or deploy the flow again",
+        ) from error
+
+
+def this_platform() -> str:
+    """Return what conda calls this machine's platform."""
+    system = {"Linux": "linux", "Darwin": "osx"}.get(platform.system(), platform.system().lower())
+    machine = platform.machine().lower()
+    names = {"x86_64": "64", "amd64": "64", "arm64": "aarch64"} if system == "linux" else {"x86_64": "64"}
+    return "%s-%s" % (system, names.get(machine, machine))
+
+
+def refuse_other_machines(wanted: str, lock: Any) -> None:
+    """Refuse a lock that is for another platform, or for a newer C library than this machine's.
+
+    What is asked of `__glibc` is read from the packages themselves. Raises `BootstrapError` naming both sides.
+    """
+    here = this_platform()
+    if wanted != here:
+        raise BootstrapError(
+            "the step's environment was locked for %s, and this machine is %s" % (wanted, here),
+            hint="Set the architecture of the machines (METAFLOW_KUBERNETES_CONDA_ARCH, or the compute environment) "
+            "and launch or deploy again",
+        )
+    if not wanted.startswith("linux"):
+        return
+    needs = [
+        (_glibc(depend), one["conda"]["name"]) for one in lock["packages"] for depend in one["conda"].get("depends", [])
+    ]
+    needed, name = max(needs, default=((0, 0), ""))
+    has = _this_glibc()
+    if needed > (has or (0, 0)):
+        raise BootstrapError(
+            "`%s` needs glibc %d.%d, and this machine has %s"
+            % (name, needed[0], needed[1], "%d.%d" % has if has else "none"),
+            hint="Use an image with a newer glibc, or lock it for an older one with @sys_packages",
+        )
+
+
+def _glibc(depend: str) -> "tuple[int, int]":
+    found = re.match(r"__glibc\s*>=\s*(\d+)\.(\d+)", depend)
+    return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+
+
+def _this_glibc() -> "Optional[tuple[int, int]]":
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
+        return None
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return (int(found.group(1)), int(found.group(2))) if found and name == "glibc" else None
