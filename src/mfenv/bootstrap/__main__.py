@@ -13,11 +13,10 @@ import os
 import sys
 from typing import Mapping, NamedTuple
 
-from mfenv.bootstrap.objects import ObjectError, open_objects
-
 from mfenv.bootstrap import activate, flow_file
 from mfenv.bootstrap.failure import BootstrapError
 from mfenv.bootstrap.make import Node, environment, late
+from mfenv.bootstrap.objects import ObjectError, open_objects
 from mfenv.bootstrap.task_log import TaskLog
 
 
@@ -30,8 +29,11 @@ class Task(NamedTuple):
     task: str
 
 
-def main(environ: Mapping[str, str]) -> str:
-    """Have the step's environment on this node, and return what the shell evaluates to be in it."""
+def main(environ: Mapping[str, str], *, is_last: bool = False) -> str:
+    """Have the step's environment on this node, and return what the shell evaluates to be in it.
+
+    With `is_last`, nothing more will be known later.
+    """
     log = TaskLog(environ)
     task = Task(*(environ.get("MF_PATHSPEC", "").split("/") + [""] * 4)[:4])
     flow = None
@@ -41,7 +43,11 @@ def main(environ: Mapping[str, str]) -> str:
         if assignment is None:
             return activate.IMAGE_PYTHON
         if isinstance(assignment, dict):
-            lock, identity = late(flow, assignment, Node.here(environ), log)
+            # On Argo, a start step learns of parameters in the same breath as it begins: it comes here twice.
+            found = late(flow, assignment, Node.here(environ), log, may_wait=task.step == "start" and not is_last)
+            if found is None:
+                return activate.IMAGE_PYTHON
+            lock, identity = found
         else:
             lock, identity = flow.locks[assignment[1]], assignment
         marker = environment(flow, lock, identity, Node.here(environ), log)
@@ -91,7 +97,7 @@ if __name__ == "__main__":
     # Standard output belongs to the shell: what else is printed there must not be evaluated.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    print(main(os.environ), file=answer, flush=True)
+    print(main(os.environ, is_last="--last" in sys.argv), file=answer, flush=True)
     # Threads may still wait for a store that does not answer.
     sys.stderr.flush()
     os._exit(0)

@@ -13,9 +13,8 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Iterator, List, Sequence
 
-from mfenv.bootstrap.objects import Missing, Objects
-
 from mfenv.bootstrap.flow_file import File
+from mfenv.bootstrap.objects import Missing, Objects
 
 _AT_ONCE = 16
 _BLOCK = 1 << 20

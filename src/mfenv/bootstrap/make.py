@@ -15,12 +15,11 @@ import tempfile
 import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from mfenv.bootstrap.objects import open_objects
-
 from mfenv.bootstrap import activate, flow_file, toolchain
 from mfenv.bootstrap.failure import BootstrapError
 from mfenv.bootstrap.fetch import Fetcher
 from mfenv.bootstrap.flow_file import FlowFile
+from mfenv.bootstrap.objects import open_objects
 from mfenv.bootstrap.task_log import TaskLog
 
 _START = (
@@ -100,8 +99,10 @@ def environment(flow: FlowFile, lock: Any, identity: List[str], node: Node, log:
     return marker
 
 
-def late(flow: FlowFile, wanted: Any, node: Node, log: TaskLog) -> Tuple[Any, List[str]]:
+def late(flow: FlowFile, wanted: Any, node: Node, log: TaskLog, *, may_wait: bool) -> Optional[Tuple[Any, List[str]]]:
     """Return the lock, and its identity, of an environment whose name is looked up now.
+
+    With `may_wait`, None where a parameter in the name is not known yet.
 
     Raises `BootstrapError` and `ObjectError`.
     """
@@ -109,10 +110,17 @@ def late(flow: FlowFile, wanted: Any, node: Node, log: TaskLog) -> Tuple[Any, Li
     fetcher = _fetcher(flow, node)
     try:
         tools = _Tools(flow, fetcher, node, platform, with_uv=False)
-        job = {"task": "find", "wanted": wanted, "store": flow.store._asdict() if flow.store else None}
+        job = {
+            "task": "find",
+            "wanted": wanted,
+            "may_wait": may_wait,
+            "store": flow.store._asdict() if flow.store else None,
+        }
         found = _ask(tools.python, {**job, "paths": tools.paths}, node)
     finally:
         fetcher.close()
+    if "waits" in found:
+        return None
     log.say(
         "The name `%s` stands for environment %s."
         % (wanted.get("name") or wanted.get("pathspec"), found["identity"][1])

@@ -69,6 +69,15 @@ class CondaEnvironment(MetaflowEnvironment):
             download=self._get_download_code_package_cmd(code_package_url, datastore_type),
         )
 
+    def bootstrap_commands(self, step_name: str, datastore_type: str) -> list[str]:
+        """Enter the environment of a step whose name waits for parameters; all others are entered before."""
+        theirs = list(super().bootstrap_commands(step_name, datastore_type))
+        if self._launch is None or not self._launch.waits_for_parameters(step_name):
+            return theirs
+        from mfenv.metaflow.remote import ENTER_LATE
+
+        return [*theirs, ENTER_LATE]
+
     def executable(self, step_name: str, default: Any = None) -> str:
         """Return the interpreter of a step's remote tasks: that of its environment, if it has one."""
         image = super().executable(step_name, default)

@@ -284,6 +284,11 @@ class Launch:
             self._published.start(self._flow.name, DEPLOYED, self._in_order_of_need(is_remote=True))
             self._published.wait()
 
+    def waits_for_parameters(self, step: str) -> bool:
+        """Tell whether a step's environment depends on parameters, which a deployed start step learns late."""
+        assignment = self._assignments.get(step)
+        return isinstance(assignment, Deferred) and step == "start"
+
     def _in_order_of_need(self, *, is_remote: bool) -> list[LockId]:
         """Return the locks of steps here, or elsewhere, in the order in which these come up, each once."""
         graph = self._flow._graph  # noqa: SLF001

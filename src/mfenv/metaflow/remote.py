@@ -47,6 +47,10 @@ def package_commands(theirs: Sequence[str], *, url: str, datastore_type: str, in
 _ENTER = 'MFENV_ENTER=$($MFENV_IMAGE_PYTHON -m mfenv.bootstrap); eval \\"${MFENV_ENTER:-false}\\"'
 
 
+ENTER_LATE = _ENTER.replace("mfenv.bootstrap)", "mfenv.bootstrap --last)")
+"""What a start step does once more, when Argo has told it the values of parameters."""
+
+
 def _fetched(command: str, url: str, datastore_type: str, download: str) -> str:
     if download not in command:
         return command
@@ -83,18 +87,26 @@ def _bare(module: str) -> str:
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-class _Bare(ast.NodeTransformer):
-    """Takes docstrings and annotations of functions away."""
+_NOT_NEEDED = frozenset({"put", "names", "LocalClient", "__repr__"})
+"""What only the bootstrap itself uses of the modules that travel."""
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+
+class _Bare(ast.NodeTransformer):
+    """Takes away docstrings, the annotations of functions, and what is not needed."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
+        if node.name in _NOT_NEEDED:
+            return None
         self.generic_visit(node)
         node.returns = None
         for argument in (*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs):
             argument.annotation = None
-        node.body = _without_texts(node.body)
+        node.body = [_without_annotation(one) for one in _without_texts(node.body)]
         return node
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST | None:
+        if node.name in _NOT_NEEDED:
+            return None
         self.generic_visit(node)
         node.body = _without_texts(node.body)
         return node
@@ -108,3 +120,9 @@ class _Bare(ast.NodeTransformer):
 def _without_texts(body: list[ast.stmt]) -> list[ast.stmt]:
     kept = [one for one in body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
     return kept or [ast.Pass()]
+
+
+def _without_annotation(statement: ast.stmt) -> ast.stmt:
+    if isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        return ast.Assign(targets=[statement.target], value=statement.value)
+    return statement
