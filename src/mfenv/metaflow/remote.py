@@ -33,7 +33,10 @@ def package_commands(theirs: Sequence[str], *, url: str, datastore_type: str, in
     `download`, which uses it to fetch `url`. Both are kept for steps that run in the image's own Python, and for
     credentials that only that client knows.
     """
-    commands = [_fetched(command, url, datastore_type, download) for command in theirs if command != install]
+    commands = [command for command in theirs if command != install]
+    fetching = next(number for number, command in enumerate(commands) if download in command)
+    # Theirs tries again and again, also where the answer is no, and the next command looks how often it did.
+    commands[fetching : fetching + 2] = [_fetch(url, datastore_type, download)]
     start = next(number for number, command in enumerate(commands) if command.startswith("mkdir "))
     commands[start:start] = [
         "MFENV_IMAGE_PYTHON=$(command -v python3 || command -v python || true)",
@@ -51,25 +54,28 @@ ENTER_LATE = _ENTER.replace("mfenv.bootstrap)", "mfenv.bootstrap --last)")
 """What a start step does once more, when Argo has told it the values of parameters."""
 
 
-def _fetched(command: str, url: str, datastore_type: str, download: str) -> str:
-    if download not in command:
-        return command
+def _fetch(url: str, datastore_type: str, download: str) -> str:
     ours = (
         "$MFENV_IMAGE_PYTHON -c 'import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv.pop(1))))' "
         f"{program(datastore_type)} {datastore_type} {url} job.tar"
     )
-    theirs = f"if [ $C -eq {_NO_CREDENTIALS} ]; then mfenv_standard && {download}; else [ $C -eq 0 ]; fi"
-    return command.replace(download, f"{{ {ours}; C=$?; {theirs}; }}")
+    return (
+        f"mflog 'Downloading code package...' && {{ MFENV_WORD=$({ours} 2>&1); C=$?; "
+        f"if [ $C -eq {_NO_CREDENTIALS} ]; then mfenv_standard && {download}; "
+        f'elif [ $C -ne 0 ]; then mflog \\"Failed to download the code package: $MFENV_WORD\\"; exit 1; fi; }} && '
+        "mflog 'Code package downloaded.'"
+    )
 
 
 _MODULES = {"s3": ("s3",), "azure": ("azure",), "gs": ("gs",)}
-_ALWAYS = ("failure", "http")
+_ALWAYS = ("failure", "http", "objects")
+"""In an order in which each finds what it imports."""
 
 
 @cache
 def program(datastore_type: str) -> str:
     """Return a program that fetches a file from a datastore, as one word: compressed, in Base64."""
-    names = [*_ALWAYS, *_MODULES[datastore_type], "objects", "download"]
+    names = [*_ALWAYS, *_MODULES[datastore_type], "download"]
     sources = {f"mfenv.bootstrap.{name}": _bare(f"mfenv.bootstrap.{name}") for name in names}
     text = (
         "import sys,types\n"
