@@ -17,7 +17,7 @@ from mfenv.domain.reachability import Clearing, Inventory, StoredLock, StoredObj
 from mfenv.errors import InvalidSpec, LockError, StoreError
 from mfenv.formats import lock_json
 from mfenv.store.base import BlobInfo, BlobStore
-from mfenv.store.layout import ROOT, Layout
+from mfenv.store.layout import DEPLOYED, ROOT, Layout
 from mfenv.store.locks import LockStore
 
 _AT_ONCE = 16
@@ -193,7 +193,7 @@ class StoreClearing:
         found: dict[LockId, list[StoredObject]] = {}
         for key, info in infos.items():
             match key.removeprefix(begin).split("/"):
-                case ["provenance" | "groups", lock_id, _]:
+                case ["provenance" | "groups" | "bytecode", lock_id, _]:
                     pass
                 case ["requests", _, _, lock_id, _] | ["runs", _, _, lock_id]:
                     pass
@@ -226,7 +226,7 @@ class StoreClearing:
                 continue
             run = unquote(parts[0]), unquote(parts[1])
             if info.modified < cutoff and run not in known:
-                known[run] = self.knows_run(*run)
+                known[run] = run[1] == DEPLOYED or self.knows_run(*run)
             if info.modified >= cutoff or known[run]:
                 yield LockId(parts[2])
 

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from mfenv.app.bytecode import BytecodePublisher
 from mfenv.app.share import Shared, Sharer
 from mfenv.app.toolchain import ToolchainPublisher
 from mfenv.domain.digest import LockId
+from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.domain.toolchain import Toolchain
 from mfenv.errors import EnvironmentsError, StoreError
@@ -95,11 +97,19 @@ class BackgroundSharing:
 class Publication:
     """Gets environments, and what makes them, to the store for other machines; those wait for what they need."""
 
-    def __init__(self, sharer: Sharer, publisher: ToolchainPublisher, platforms: Iterable[Platform]) -> None:
+    def __init__(
+        self,
+        sharer: Sharer,
+        publisher: ToolchainPublisher,
+        bytecode: BytecodePublisher,
+        platforms: Iterable[Platform],
+    ) -> None:
         """Look for the toolchains of `platforms`, at once and in the background."""
         self._sharer = sharer
         self._publisher = publisher
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="mfenv-publish")
+        self._bytecode = bytecode
+        self._pool = ThreadPoolExecutor(3, thread_name_prefix="mfenv-publish")
+        self._compiling: list[Future[None]] = []
         self._found = [self._pool.submit(publisher.find, one) for one in sorted(platforms, key=lambda one: one.value)]
         self._tools: Future[None] | None = None
         self._locks: dict[LockId, Future[None]] = {}
@@ -111,19 +121,22 @@ class Publication:
         """Return what makes environments on those platforms. Raises the `EnvironmentsError` of looking for it."""
         return tuple(future.result() for future in self._found)
 
-    def start(self, flow: str, run_id: str, lock_ids: Iterable[LockId]) -> None:
+    def start(self, flow: str, run_id: str, locks: Iterable[LockedEnvironment]) -> None:
         """Begin to send what is not there, in this order, for a run that is noted there; returns at once.
 
         Called again, it does nothing.
         """
         if self._tools is not None:
             return
-        lock_ids = list(lock_ids)
-        self._tools = self._pool.submit(self._send_tools, flow, run_id, lock_ids)
+        locks = list(locks)
+        self._tools = self._pool.submit(self._send_tools, flow, run_id, [lock.id for lock in locks])
         # One after the other: they have packages in common.
         before: Future[None] | None = None
-        for lock_id in lock_ids:
-            before = self._locks[lock_id] = self._pool.submit(self._send, lock_id, before)
+        for lock in locks:
+            before = self._locks[lock.id] = self._pool.submit(self._send, lock.id, before)
+        # Tasks do not wait for it: without it they only begin a little later.
+        compiling = self._pool.submit(self._compile, locks, before)
+        self._compiling.append(compiling)
 
     def is_done(self, lock_id: LockId | None = None) -> bool:
         """Tell whether nobody has to wait for what a machine needs that is to have an environment."""
@@ -132,6 +145,11 @@ class Publication:
     def wait(self, lock_id: LockId | None = None) -> None:
         """Wait until that is in the store; without an id, until all is. Raises the `EnvironmentsError` of sending."""
         for future in self._awaited(lock_id):
+            future.result()
+
+    def wait_for_bytecode(self) -> None:
+        """Wait until what could be compiled here is in the store. Raises the `EnvironmentsError` of that."""
+        for future in self._compiling:
             future.result()
 
     def stop(self) -> None:
@@ -148,6 +166,13 @@ class Publication:
         self._sharer.mark_run(flow, run_id, lock_ids)
         for toolchain in self.toolchains():
             self._publisher.publish(toolchain)
+
+    def _compile(self, locks: Iterable[LockedEnvironment], before: Future[None] | None) -> None:
+        if before is not None:
+            before.exception()
+        for lock in locks:
+            if not self._is_stopped:
+                self._bytecode.publish(lock)
 
     def _send(self, lock_id: LockId, before: Future[None] | None) -> None:
         if before is not None:

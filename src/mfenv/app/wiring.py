@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mfenv.app.build import Builds
+from mfenv.app.bytecode import BytecodePublisher
 from mfenv.app.keyring import from_keyring
 from mfenv.app.lock import Locker, lock_of
 from mfenv.app.settings import Settings
@@ -312,6 +313,17 @@ class Wiring:
             target=self.settings.target,
             indexes=self.settings.indexes,
             default_index=self.settings.default_index,
+        )
+
+    @cached_property
+    def bytecode(self) -> BytecodePublisher:
+        """What compiles environments for other machines."""
+        return BytecodePublisher(
+            hydrator=self.hydrator,
+            runner=self.runner,
+            machine=Machine.here(),
+            shared=self.shared,
+            layout=self.layout,
         )
 
     def _lock_python(self, platform: Platform, version: str) -> LockedEnvironment:

@@ -11,8 +11,9 @@ import hashlib
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Iterator, List, Sequence
+from typing import Dict, Iterator, List, Sequence
 
+from mfenv.bootstrap import bytecode
 from mfenv.bootstrap.flow_file import File
 from mfenv.bootstrap.objects import Missing, Objects
 
@@ -33,6 +34,15 @@ class Fetcher:
         """How many files came."""
         self.size = 0
         """Their bytes."""
+
+    def begin_bytecode(self, key: str) -> "Future[Dict[str, bytes]]":
+        """Begin to bring the compiled modules of an environment, of which there may be none."""
+
+        def one() -> Dict[str, bytes]:
+            archive = bytecode.fetch(self._objects, key)
+            return bytecode.members(archive) if archive else {}
+
+        return self._pool.submit(one)
 
     def path(self, file: File) -> str:
         """Return where a file is kept."""

@@ -57,6 +57,11 @@ class FlowFile(NamedTuple):
         """Return the archive of a Python for a platform, for images whose own is too old. Raises `BootstrapError`."""
         return self._tool(self._toolchain(platform_name)["runtime"], platform_name)
 
+    def bytecode(self, lock_id: str) -> str:
+        """Return the key of the compiled modules of an environment."""
+        assert self.store is not None
+        return "%s/bytecode/%s/bytecode.tar.gz" % (self.store.environments, lock_id)
+
     def _tool(self, file: Any, platform_name: str) -> File:
         assert self.store is not None
         key = "%s%s/%s/%s" % (self.store.toolchain, platform_name, file["sha256"], file["name"])

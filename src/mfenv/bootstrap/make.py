@@ -7,6 +7,7 @@ see `mfenv.bootstrap`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ import tempfile
 import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from mfenv.bootstrap import activate, flow_file, toolchain
+from mfenv.bootstrap import activate, bytecode, flow_file, toolchain
 from mfenv.bootstrap.failure import BootstrapError
 from mfenv.bootstrap.fetch import Fetcher
 from mfenv.bootstrap.flow_file import FlowFile
@@ -77,19 +78,31 @@ def environment(flow: FlowFile, lock: Any, identity: List[str], node: Node, log:
         # The toolchain first: it puts the others in place.
         tools = _Tools(flow, fetcher, node, platform, with_uv=bool(lock.get("pypi")))
         coming = fetcher.begin(choices)
+        modules = fetcher.begin_bytecode(flow.bytecode(lock_id))
         maker = _Maker(tools, lock, lock_id, node)
         try:
             fetcher.wait(coming)
             fetched = time.monotonic()
-            maker.finish()
+            path = maker.finish()
+            compiled = modules.result()
+            with contextlib.suppress(OSError):
+                # Without them, Python compiles itself.
+                bytecode.put(compiled, path)
         finally:
             maker.end()
     finally:
         fetcher.close()
     ended = time.monotonic()
     log.say(
-        "Environment ready in %.1f seconds: %d files of %.1f MB in %.1f s, put in place %.1f s later."
-        % (ended - began, fetcher.files, fetcher.size / 1e6, fetched - began, ended - fetched)
+        "Environment ready in %.1f seconds: %d files of %.1f MB in %.1f s, put in place %.1f s later%s."
+        % (
+            ended - began,
+            fetcher.files,
+            fetcher.size / 1e6,
+            fetched - began,
+            ended - fetched,
+            ", with bytecode" if compiled else "",
+        )
     )
     marker = node.ready(lock_id)
     if marker is None:
@@ -212,13 +225,13 @@ class _Maker:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(lock) + "\n")
 
-    def finish(self) -> None:
-        """Wait until the environment is ready. Raises `BootstrapError`."""
+    def finish(self) -> str:
+        """Return where the environment is when it is ready. Raises `BootstrapError`."""
         try:
             out, _ = self._process.communicate("all is here\n")
         except BrokenPipeError:
             out = self._process.stdout.read() if self._process.stdout else ""
-        _answer(out, self._process.wait())
+        return str(_answer(out, self._process.wait())["path"])
 
     def end(self) -> None:
         """End the process, if it still lives."""

@@ -204,7 +204,7 @@ class Launch:
                 hint="Use --datastore=s3, azure or gs, and take it out of METAFLOW_CONDA_IGNORE_CACHING_DATASTORES",
             )
         # It is looked for while environments are resolved.
-        return Publication(wiring.sharer, wiring.toolchains, set(self._remote.values()))
+        return Publication(wiring.sharer, wiring.toolchains, wiring.bytecode, set(self._remote.values()))
 
     def _write_metadata(
         self, wiring: Wiring, assignments: Mapping[str, StepAssignment], publication: Publication | None
@@ -252,7 +252,7 @@ class Launch:
         assert self._wiring is not None
         needed = self._in_order_of_need(is_remote=False)
         if self._published:
-            self._published.start(self._flow.name, run_id, self._in_order_of_need(is_remote=True))
+            self._published.start(self._flow.name, run_id, self._remote_locks())
         for lock_id in needed:
             self._use(lock_id)
         self._sharing = BackgroundSharing(self._wiring.sharer, flow=self._flow.name, run_id=run_id)
@@ -281,8 +281,12 @@ class Launch:
         if self._published is None:
             return
         with _spoken():
-            self._published.start(self._flow.name, DEPLOYED, self._in_order_of_need(is_remote=True))
+            self._published.start(self._flow.name, DEPLOYED, self._remote_locks())
             self._published.wait()
+            self._published.wait_for_bytecode()
+
+    def _remote_locks(self) -> list[LockedEnvironment]:
+        return [self._locks[lock_id] for lock_id in self._in_order_of_need(is_remote=True)]
 
     def waits_for_parameters(self, step: str) -> bool:
         """Tell whether a step's environment depends on parameters, which a deployed start step learns late."""

@@ -8,6 +8,7 @@
       locks/<lock id>.json                            canonical bytes; written once
       provenance/<lock id>/<time>-<user>.json         only ever added to
       requests/<request key>/<target>/<lock id>/<time>-<user>   empty; an index that can only grow
+      bytecode/<lock id>/bytecode.tar.gz              compiled modules, behind their own sha256; written once
       groups/<lock id>/<group id>.json                the locks that were resolved together with this one
       runs/<flow>/<run>/<lock id>                     empty; what a run ran in
       aliases/<name>/<tag>.json                       the only thing that may change
@@ -81,7 +82,7 @@ class Layout:
     @property
     def kept_prefixes(self) -> tuple[str, ...]:
         """The prefixes of all that leads to locks and of the locks themselves; without where names pointed once."""
-        kinds = ("provenance", "groups")
+        kinds = ("provenance", "groups", "bytecode")
         return (*(f"{self.environments}/{kind}/" for kind in kinds), self.requests, self.aliases, self.runs, self.locks)
 
     @property
@@ -118,6 +119,10 @@ class Layout:
         """Return the key that says: this lock answers this request, said so by this user at this time."""
         user = quote(made.user, safe="") or "unknown"
         return f"{self.answers(made.request, made.target)}{lock_id}/{stamp(made.time)}-{user}"
+
+    def bytecode(self, lock_id: LockId) -> str:
+        """Return the key of the compiled modules of an environment."""
+        return f"{self.environments}/bytecode/{lock_id}/bytecode.tar.gz"
 
     def groups(self, lock_id: LockId) -> str:
         """Return the prefix of the groups that a lock belongs to."""
