@@ -227,10 +227,10 @@ REFUSED = {
     "machine far away": (
         "@kubernetes\n    @conda(packages={'six': ''})",
         """
-        Invalid environment:
-        step `start`, @kubernetes: environments on remote machines are not supported by this version yet
+        Environment store:
+        step `start` runs on another machine, which gets its environment from the store: it is not said where environments are shared with the datastore `s3`
 
-        hint: Run the step locally, or give it @conda(disabled=True) and an image that has its packages
+        hint: Set METAFLOW_DATASTORE_SYSROOT_S3, or METAFLOW_CONDA_S3ROOT
         """,
     ),
 }

@@ -80,12 +80,13 @@ def _ask(provider: str) -> None:
 
 
 @contextlib.contextmanager
-def environments(*, local_only: bool = False) -> Iterator[Environments]:
-    """Give what finds environments and changes nothing; with `local_only`, this project's alone.
+def environments(*, local_only: bool = False, keeps_found: bool = False) -> Iterator[Environments]:
+    """Give what finds environments; with `local_only`, this project's alone.
 
+    It changes nothing, unless locks that are found in the shared store are to be kept in the project (`keeps_found`).
     Raises `EnvironmentsError`.
     """
-    wiring = wired(local_only=local_only, keeps_found=False)
+    wiring = wired(local_only=local_only, keeps_found=keeps_found)
     try:
         yield _Shown(wiring, known_environments(wiring, tell))
     finally:

@@ -119,7 +119,7 @@ def _has(one: Listed, text: str) -> bool:
 
 def get_environment(text: str, *, sets_default: bool, arch: str | None, is_pathspec: bool, as_json: bool) -> None:
     """Take an environment into this project. Raises `EnvironmentsError`."""
-    with environments() as found:
+    with environments(keeps_found=True) as found:
         known = found.look_up(text, where="ENV", is_pathspec=is_pathspec)
         lock = found.find(text, where="ENV", platform=platform_of(arch), is_pathspec=is_pathspec)
         one = describe(found, lock, known.requests.get(lock.platform))

@@ -196,18 +196,22 @@ class Launch:
         """Return what gets this flow's environments to other machines; None for a flow that has nothing there."""
         if not self._remote:
             return None
-        if wiring.shared() is None:
-            step = next(iter(self._remote))
+        step = next(iter(self._remote))
+        begin = f"step `{step}` runs on another machine, which gets its environment from the store"
+        try:
+            shared = wiring.shared()
+        except StoreError as error:
+            raise StoreError(f"{begin}: {error.message}", hint=error.hint, output=error.output) from error
+        if shared is None:
             raise StoreError(
-                f"step `{step}` runs on another machine, which can get its environment from a shared store only, and "
-                f"there is none with the datastore `{self._datastore_type}`",
-                hint="Use --datastore=s3, azure or gs, and take it out of METAFLOW_CONDA_IGNORE_CACHING_DATASTORES",
+                f"{begin}, and nothing is shared with the datastore `{self._datastore_type}`",
+                hint="Take it out of METAFLOW_CONDA_IGNORE_CACHING_DATASTORES",
             )
         # It is looked for while environments are resolved.
         return Publication(wiring.sharer, wiring.toolchains, wiring.bytecode, set(self._remote.values()))
 
     def _write_metadata(
-        self, wiring: Wiring, assignments: Mapping[str, StepAssignment], publication: Publication | None
+        self, wiring: Wiring, assignments: Mapping[str, StepAssignment], publication: Publication | None = None
     ) -> Path:
         """Write the metadata file of this flow, under a name that tells its content."""
         content = metadata_file.dump(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 _TOOLS = "no longer needed: nothing has to be installed beside this package"
-_REMOTE = "not used yet: steps on remote compute have no environments"
 _MODELS = "not used: there is no `@huggingface` here"
 
 CHANGED: Mapping[str, str] = {
@@ -18,7 +17,6 @@ CHANGED: Mapping[str, str] = {
     "CONDA_REMOTE_INSTALLER_DIRNAME": _TOOLS,
     "PATH_TO_MICROMAMBA": _TOOLS,
     "CONDA_USE_FAST_INIT": _TOOLS,
-    "CONDA_REMOTE_COMMANDS": _REMOTE,
     "CONDA_PACKAGE_S3ROOT": "renamed: set METAFLOW_CONDA_S3ROOT, to the same place or to another",
     "CONDA_PACKAGE_AZUREROOT": "renamed: set METAFLOW_CONDA_AZUREROOT, to the same place or to another",
     "CONDA_PACKAGE_GSROOT": "renamed: set METAFLOW_CONDA_GSROOT, to the same place or to another",

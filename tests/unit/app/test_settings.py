@@ -34,6 +34,8 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         use_remote_latest=Others((":none:",)),
         preferred_format="none",
         legacy_root=None,
+        remote_commands=("batch", "kubernetes"),
+        node_path=None,
         channels=(Channel(location="conda-forge"),),
         channel_credentials=(),
         lock_timeout=3600.0,
