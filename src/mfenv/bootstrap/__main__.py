@@ -46,7 +46,7 @@ def main(environ: Mapping[str, str], *, is_last: bool = False) -> str:
             # On Argo, a start step learns of parameters in the same breath as it begins: it comes here twice.
             found = late(flow, assignment, Node.here(environ), log, may_wait=task.step == "start" and not is_last)
             if found is None:
-                return activate.IMAGE_PYTHON
+                found = flow.locks[flow.before_start[1]], flow.before_start
             lock, identity = found
         else:
             lock, identity = flow.locks[assignment[1]], assignment

@@ -45,9 +45,17 @@ class FlowFile(NamedTuple):
     def assignment(self, step: str) -> Any:
         """Return what a step runs in: None for the image's own Python, a list, or an object for a late name.
 
-        Containers that belong to no step, such as a scheduler's exit hooks, run in what ``start`` runs in.
+        Containers that belong to no step, such as a scheduler's exit hooks, run in what ``start`` runs in, or in what
+        it runs in before its parameters are known.
         """
-        return self.steps[step] if step in self.steps else self.steps.get("start")
+        if step in self.steps:
+            return self.steps[step]
+        return self.before_start or self.steps.get("start")
+
+    @property
+    def before_start(self) -> Any:
+        """What a start step runs in whose environment waits for parameters."""
+        return self.steps.get("_parameters")
 
     def wheels(self, platform_name: str) -> List[File]:
         """Return the wheels that make environments on a platform. Raises `BootstrapError`."""

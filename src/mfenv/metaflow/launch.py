@@ -56,6 +56,8 @@ from mfenv.resolve.satisfies import satisfies
 from mfenv.store.layout import DEPLOYED
 
 METADATA_FILE = "conda_v2.cnd"
+BEFORE_START = "_parameters"
+"""What schedulers call the step that notes parameters; until these are known, a late start step runs in this one's."""
 
 Echo = Callable[..., None]
 
@@ -118,6 +120,8 @@ class Launch:
             self._remote = self._remote_platforms(wishes)
             publication = self._publication(wiring)
             requests = wishes.requests_of({step: self._platform(step) for step in layers})
+            if "start" in self._remote and layers["start"].fetch_at_exec:
+                requests[BEFORE_START] = wishes.bare(self._remote["start"])
             locks = self._lock_requests(wiring, requests, layers)
             for step in sorted(gpu & requests.keys()):
                 for name in cpu_only(locks[requests[step]]):
@@ -129,6 +133,11 @@ class Launch:
                 step: self._assignment(layer, requests.get(step), locks, self._platform(step))
                 for step, layer in layers.items()
             }
+            if BEFORE_START in requests:
+                asked = requests[BEFORE_START]
+                assignments[BEFORE_START] = Locked(
+                    request=asked.key, lock=locks[asked].id, platform=asked.target.platform
+                )
             # Here and not when it is packaged: Metaflow does that in a thread, where an error is only a line.
             self._metadata = self._write_metadata(wiring, assignments, publication)
             self._assignments = assignments
@@ -289,6 +298,11 @@ class Launch:
             self._published.wait()
             self._published.wait_for_bytecode()
 
+    @staticmethod
+    def _place_of(name: str) -> str:
+        """Return the step on whose machine something runs."""
+        return "start" if name == BEFORE_START else name
+
     def _remote_locks(self) -> list[LockedEnvironment]:
         return [self._locks[lock_id] for lock_id in self._in_order_of_need(is_remote=True)]
 
@@ -300,13 +314,13 @@ class Launch:
     def _in_order_of_need(self, *, is_remote: bool) -> list[LockId]:
         """Return the locks of steps here, or elsewhere, in the order in which these come up, each once."""
         graph = self._flow._graph  # noqa: SLF001
-        order, waiting = ["start"], ["start"]
+        order, waiting = [BEFORE_START, "start"], ["start"]
         while waiting:
             for name in graph[waiting.pop(0)].out_funcs:
                 if name not in order:
                     order.append(name)
                     waiting.append(name)
-        steps = [self._assignments.get(name) for name in order if (name in self._remote) is is_remote]
+        steps = [self._assignments.get(name) for name in order if (self._place_of(name) in self._remote) is is_remote]
         return list(dict.fromkeys(assignment.lock for assignment in steps if isinstance(assignment, Locked)))
 
     def enter(self, step: str, cli_args: Any, flow_datastore: Any) -> None:
@@ -502,7 +516,7 @@ def _places(failure: EnvironmentsError, steps: Iterable[str], layers: Mapping[st
     blamed: tuple[str, ...] = getattr(failure, "packages", ())
     places: dict[str, None] = {}
     for step in steps:
-        written = dict(layers[step].places)
+        written = dict(layers[step].places) if step in layers else {}
         found: list[Place] = [written[name] for name in blamed if name in written]
         # A conflict blames nobody in particular: name all that this step was asked to have.
         found = found or ([place for name, place in written.items() if not name.startswith("channel:")])

@@ -95,6 +95,17 @@ class FlowWishes:
             has_gpu=step in self.gpu,
         )
 
+    def bare(self, platform: Platform) -> ResolutionRequest:
+        """Return what is asked for what belongs to no step: what Metaflow imports in a task, and nothing else."""
+        return request_of(
+            SpecLayer(),
+            self._settings,
+            platform,
+            default_python=PythonConstraint.minor(*sys.version_info[:2]),
+            needs=metaflow_needs(self._datastore_type),
+            base=None,
+        )
+
     def known(self) -> KnownEnvironments:
         """Return what finds environments by name; one that is moved meanwhile is found as it is by now."""
         return known_environments(self.wiring, self._tell)
