@@ -52,8 +52,12 @@ class Sharer:
     supplier: Supplier
     now: Callable[[], datetime]
 
-    def share(self, lock_ids: Iterable[LockId], on_transfer: OnTransfer | None = None) -> Shared | None:
+    def share(
+        self, lock_ids: Iterable[LockId], on_transfer: OnTransfer | None = None, *, looks: bool = False
+    ) -> Shared | None:
         """Have these environments, whose locks the project has, in the store; None where there is no store.
+
+        With `looks`, the store is asked for each file, also where this project knows it to be there.
 
         What is there is not sent again; of what this project knows of late to be there, nobody is asked. What is found
         there is made young: nobody clears it away for longer than this project takes it for known. Raises `StoreError`,
@@ -63,16 +67,20 @@ class Sharer:
         if store is None:
             return None
         since = self.now() - FRESH
-        unknown = [one for one in dict.fromkeys(lock_ids) if not self.index.is_shared(one, store.location, since=since)]
+        asked = dict.fromkeys(lock_ids)
+        unknown = [one for one in asked if looks or not self.index.is_shared(one, store.location, since=since)]
         if not unknown:
             return Shared(location=store.location, kind=store.kind)
-        return self._share(store, unknown, on_transfer)
+        return self._share(store, unknown, on_transfer, looks=looks)
 
-    def _share(self, store: BlobStore, lock_ids: Sequence[LockId], on_transfer: OnTransfer | None) -> Shared:
+    def _share(
+        self, store: BlobStore, lock_ids: Sequence[LockId], on_transfer: OnTransfer | None, *, looks: bool
+    ) -> Shared:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-share") as pool:
             there = dict(zip(lock_ids, pool.map(self.locks.is_shared, lock_ids), strict=True))
             new = [lock_id for lock_id in lock_ids if not there[lock_id] or self._lacks_files(lock_id)]
-            sent = self._send([self._lock(lock_id) for lock_id in new], store, on_transfer) if new else []
+            looked_at = lock_ids if looks else new
+            sent = self._send([self._lock(lock_id) for lock_id in looked_at], store, on_transfer) if looked_at else []
             list(pool.map(self.locks.share, new))
             list(pool.map(self.locks.share_notes, lock_ids))
         self.index.set_shared(lock_ids, store.location, self.now())

@@ -178,7 +178,8 @@ class Publication:
         if before is not None:
             # What became of it is for those who wait for it.
             before.exception()
-        self._sharer.share([lock_id], self._sent)
+        # Nobody else brings what is missing: a node asks the store and no one else.
+        self._sharer.share([lock_id], self._sent, looks=True)
 
     def _sent(self, key: str, size: int) -> None:
         if self._is_stopped:

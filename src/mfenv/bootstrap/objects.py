@@ -104,7 +104,7 @@ class Objects:
     def _refuse_damaged(self, key: str) -> None:
         raise ObjectError(
             "`%s` in %s is damaged: it is not what was locked" % (key, self._client.location),
-            hint="Run the flow again where it was launched, which mends what is damaged in the store",
+            hint="Remove it from the store, and launch or deploy the flow again: what is missing there is sent again",
         )
 
     def read(self, key: str) -> bytes:
