@@ -51,6 +51,13 @@ class CondaEnvironment(MetaflowEnvironment):
         files = super().add_to_package()
         return [*files, *(self._launch.files_for_package() if self._launch else ())]
 
+    @classmethod
+    def get_client_info(cls, flow_name: str, metadata: Any) -> Any:
+        """Tell of the environment of a task that has a code package; Metaflow's client asks."""
+        from mfenv.metaflow.client import environment_info
+
+        return environment_info(flow_name, metadata)
+
     def get_package_commands(
         self, code_package_url: str, datastore_type: str, code_package_metadata: Any = None
     ) -> list[str]:
