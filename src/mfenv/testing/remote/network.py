@@ -148,7 +148,7 @@ async def _serve(inside: _Inside) -> None:
 
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         await lead(int(line))
-        print(line.strip(), flush=True)  # noqa: T201
+        print(line.strip(), flush=True)
 
 
 def _main() -> None:
@@ -157,7 +157,7 @@ def _main() -> None:
     inside = _Inside()
     inside.start()
     if inside.is_there.wait(10):
-        print(f"/proc/{os.getpid()}/task/{inside.native_id}/ns/net", flush=True)  # noqa: T201
+        print(f"/proc/{os.getpid()}/task/{inside.native_id}/ns/net", flush=True)
         asyncio.run(_serve(inside))
     os._exit(0)
 

@@ -27,9 +27,70 @@ from mfenv.testing.remote.network import tool
 
 # What a small image has besides its Python: no git, no curl, no compiler, no other Python.
 TOOLS = tuple(
-    "[ awk base64 basename bash cat chmod chown cp cut date dd df dirname du echo env expr false find grep gunzip gzip "
-    "head hostname id ln ls md5sum mkdir mktemp mv nproc ps pwd readlink realpath rm rmdir sed seq sh sha256sum sleep "
-    "sort stat sync tail tar tee test timeout touch tr true tty uname uniq wc which whoami xargs".split()
+    [
+        "[",
+        "awk",
+        "base64",
+        "basename",
+        "bash",
+        "cat",
+        "chmod",
+        "chown",
+        "cp",
+        "cut",
+        "date",
+        "dd",
+        "df",
+        "dirname",
+        "du",
+        "echo",
+        "env",
+        "expr",
+        "false",
+        "find",
+        "grep",
+        "gunzip",
+        "gzip",
+        "head",
+        "hostname",
+        "id",
+        "ln",
+        "ls",
+        "md5sum",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "nproc",
+        "ps",
+        "pwd",
+        "readlink",
+        "realpath",
+        "rm",
+        "rmdir",
+        "sed",
+        "seq",
+        "sh",
+        "sha256sum",
+        "sleep",
+        "sort",
+        "stat",
+        "sync",
+        "tail",
+        "tar",
+        "tee",
+        "test",
+        "timeout",
+        "touch",
+        "tr",
+        "true",
+        "tty",
+        "uname",
+        "uniq",
+        "wc",
+        "which",
+        "whoami",
+        "xargs",
+    ]
 )
 
 _SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc")
@@ -146,7 +207,13 @@ class Sandbox:
             except FileExistsError:
                 number += 1
         return Container(
-            folder, name=name, command=tuple(command), variables=variables, image=image, settings=settings, limit=seconds
+            folder,
+            name=name,
+            command=tuple(command),
+            variables=variables,
+            image=image,
+            settings=settings,
+            limit=seconds,
         )
 
     def run(
@@ -313,5 +380,5 @@ def _script(root: Path, image: Image, settings: Settings) -> str:
     if settings.is_read_only:
         lines.append(shlex.join([mount, "-o", "remount,bind,ro", at]))
     user = [] if settings.user is None else [f"--userspec={settings.user}:{settings.user}", "--groups="]
-    lines.append(f"exec {shlex.join([tool('chroot'), *user, at])} /bin/sh -c 'cd /job && exec \"$@\"' sh \"$@\"")
+    lines.append(f'exec {shlex.join([tool("chroot"), *user, at])} /bin/sh -c \'cd /job && exec "$@"\' sh "$@"')
     return "\n".join(lines)
