@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import os
 import threading
@@ -84,8 +85,11 @@ class Fetcher:
                 self.size += os.path.getsize(path)
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, and leave nothing half-fetched: nobody waits for what is still under way."""
         self._pool.shutdown(wait=False)
+        for path in glob.glob(os.path.join(self._archives, "*", "*.%d.*.part" % os.getpid())):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,142 @@
+"""Remote execution on this machine: servers once for all tests of a process, and flows that use them."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mfenv.testing.remote.batch import Aws, Served, aws
+from mfenv.testing.remote.images import bare_image, image_with
+from mfenv.testing.remote.network import Network, network
+from mfenv.testing.remote.sandbox import Image, Record, Sandbox, Settings
+
+if TYPE_CHECKING:
+    from tests.conftest import Flows, Ran
+
+_FACTS = re.compile(r"^FACTS (\{.*\})$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What containers run on, and what asks for them."""
+
+    sandbox: Sandbox
+    network: Network
+    aws: Aws
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a remote run left: what the launching program said, and its containers in the order of their starts."""
+
+    launcher: Ran
+    containers: tuple[Record, ...]
+
+    def succeeded(self) -> Done:
+        """Itself, if everything went well."""
+        shown = "\n".join(record.tail() for record in self.containers if record.code)
+        assert self.launcher.code == 0, f"{self.launcher.text}\n{shown}"
+        assert [record.code for record in self.containers] == [0] * len(self.containers), shown
+        return self
+
+    def of(self, step: str) -> list[Record]:
+        """The containers of a step."""
+        return [record for record in self.containers if record.step == step]
+
+    @property
+    def facts(self) -> dict[str, list[dict[str, Any]]]:
+        """What the tasks told, by step."""
+        told: dict[str, list[dict[str, Any]]] = {}
+        for record in self.containers:
+            found = [json.loads(facts) for facts in _FACTS.findall(record.stdout)]
+            if record.step and found:
+                told.setdefault(record.step, []).extend(found)
+        return told
+
+    def fact(self, step: str) -> dict[str, Any]:
+        """What the only task of `step` told."""
+        (only,) = self.facts[step]
+        return only
+
+
+@dataclass(frozen=True)
+class RemoteFlows:
+    """Runs flows whose steps are in containers, with a bucket of their own."""
+
+    flows: Flows
+    rig: Rig
+    bucket: str
+    earlier: int
+    """How many containers and requests were there before."""
+    earlier_requests: int
+
+    def using(self, **variables: str | None) -> RemoteFlows:
+        """The same with other variables of the launching program."""
+        return replace(self, flows=self.flows.using(**variables))
+
+    def configure(self, **changes: Any) -> None:
+        """Change the settings of all containers that start from now on."""
+        self.rig.sandbox.settings = replace(self.rig.sandbox.settings, **changes)
+
+    def on_image(self, image: Image) -> None:
+        """Give all containers this image, whatever they ask for."""
+        self.configure(images={"*": image})
+
+    @property
+    def containers(self) -> tuple[Record, ...]:
+        """The containers so far."""
+        return tuple(self.rig.sandbox.records[self.earlier :])
+
+    @property
+    def served(self) -> list[Served]:
+        """What S3 was asked for so far."""
+        return self.rig.aws.served[self.earlier_requests :]
+
+    def run(
+        self, flow: Path | str, *arguments: str, on: str = "batch", environment: str | None = None, timeout: float = 240
+    ) -> Done:
+        """Run a flow with all steps on ``batch`` or ``kubernetes``."""
+        ran = self.flows.run(flow, "--with", on, *arguments, environment=environment, timeout=timeout)
+        return Done(launcher=ran, containers=self.containers)
+
+
+@pytest.fixture(scope="session")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    sandbox = Sandbox(tmp_path_factory.mktemp("rig"))
+    with network() as inside, aws(sandbox) as server:
+        inside.open(server.port)
+        yield Rig(sandbox=sandbox, network=inside, aws=server)
+
+
+@pytest.fixture(scope="session")
+def bare() -> Image:
+    """A Python that is not the launcher's, alone."""
+    return bare_image("3.12")
+
+
+@pytest.fixture(scope="session")
+def stocked() -> Image:
+    """A Python with what Metaflow needs on AWS, for flows that bring no environment."""
+    return image_with("3.12", "boto3", "requests", variables={"METAFLOW_SKIP_INSTALL_DEPENDENCIES": "1"})
+
+
+@pytest.fixture
+def remote(flows: Flows, rig: Rig, bare: Image) -> RemoteFlows:
+    """Runs flows in containers with a bare Python; each test sees only its own containers."""
+    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+    rig.aws.client("s3").create_bucket(Bucket=bucket)
+    rig.sandbox.settings = Settings(enter=rig.network.enter, images={"*": bare}, variables=rig.aws.container_variables)
+    return RemoteFlows(
+        flows=flows.using(**rig.aws.launcher_variables(bucket)),
+        rig=rig,
+        bucket=bucket,
+        earlier=len(rig.sandbox.records),
+        earlier_requests=len(rig.aws.served),
+    )
