@@ -189,13 +189,13 @@ def _run_in(sandbox: Sandbox) -> Callable[[Any], None]:
             job.job_started_at = datetime.now()  # noqa: DTZ005 (as moto's are)
             job.status = JobStatus.RUNNING
             job._start_attempt()  # noqa: SLF001
-            ran = container.wait(is_stopped=lambda: bool(job.stop))
+            record = container.wait(is_stopped=lambda: bool(job.stop))
             container.clean()
-            job.exit_code = ran.code
-            job.reason = "Essential container in task exited" if ran.code else None
+            job.exit_code = record.code
+            job.reason = "Essential container in task exited" if record.code else None
             if job.latest_attempt:
-                job.latest_attempt["container"]["exitCode"] = ran.code
-            job._mark_stopped(success=ran.code == 0)  # noqa: SLF001
+                job.latest_attempt["container"]["exitCode"] = record.code
+            job._mark_stopped(success=record.code == 0)  # noqa: SLF001
         except Exception as error:
             logging.exception("job %s", job.job_id)
             job.job_stopped_reason = repr(error)

@@ -26,71 +26,10 @@ from typing import Any
 from mfenv.testing.remote.network import tool
 
 # What a small image has besides its Python: no git, no curl, no compiler, no other Python.
-TOOLS = tuple(
-    [
-        "[",
-        "awk",
-        "base64",
-        "basename",
-        "bash",
-        "cat",
-        "chmod",
-        "chown",
-        "cp",
-        "cut",
-        "date",
-        "dd",
-        "df",
-        "dirname",
-        "du",
-        "echo",
-        "env",
-        "expr",
-        "false",
-        "find",
-        "grep",
-        "gunzip",
-        "gzip",
-        "head",
-        "hostname",
-        "id",
-        "ln",
-        "ls",
-        "md5sum",
-        "mkdir",
-        "mktemp",
-        "mv",
-        "nproc",
-        "ps",
-        "pwd",
-        "readlink",
-        "realpath",
-        "rm",
-        "rmdir",
-        "sed",
-        "seq",
-        "sh",
-        "sha256sum",
-        "sleep",
-        "sort",
-        "stat",
-        "sync",
-        "tail",
-        "tar",
-        "tee",
-        "test",
-        "timeout",
-        "touch",
-        "tr",
-        "true",
-        "tty",
-        "uname",
-        "uniq",
-        "wc",
-        "which",
-        "whoami",
-        "xargs",
-    ]
+TOOLS = (
+    "[ awk base64 basename bash cat chmod chown cp cut date dd df dirname du echo env expr false find grep gunzip "
+    "gzip head hostname id ln ls md5sum mkdir mktemp mv nproc printenv ps pwd readlink realpath rm rmdir sed seq sh "
+    "sha256sum sleep sort stat sync tail tar tee test timeout touch tr true tty uname uniq wc which whoami xargs"
 )
 
 _SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc")
@@ -136,7 +75,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
+class Record:
     """What is known of a container."""
 
     node: str
@@ -218,26 +157,26 @@ class Sandbox:
 
     def run(
         self, name: str, command: Iterable[str], variables: Mapping[str, str], *, image: str, seconds: float = 600
-    ) -> Ran:
+    ) -> Record:
         """Run a container to its end, and drop its files if it ended well."""
         container = self.start(name, command, variables, image=image, seconds=seconds)
-        ran = container.wait()
+        record = container.wait()
         container.clean()
-        return ran
+        return record
 
     @property
-    def ran(self) -> list[Ran]:
+    def records(self) -> list[Record]:
         """All containers so far, in the order of their starts."""
-        return [ran_in(path) for path in sorted((self.folder / "jobs").iterdir()) if (path / "spec.json").exists()]
+        return [record_in(path) for path in sorted((self.folder / "jobs").iterdir()) if (path / "spec.json").exists()]
 
 
-def ran_in(folder: Path) -> Ran:
+def record_in(folder: Path) -> Record:
     """Read what is known of the container with this folder."""
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-    end = {"code": None, "seconds": 0.0, "reason": ""}
+    end: dict[str, Any] = {"code": None, "seconds": 0.0, "reason": ""}
     if (folder / "end.json").exists():
         end = json.loads((folder / "end.json").read_text(encoding="utf-8"))
-    return Ran(
+    return Record(
         node=folder.name,
         name=spec["name"],
         image=spec["image"],
@@ -298,7 +237,7 @@ class Container:
                 start_new_session=True,
             )
 
-    def wait(self, *, is_stopped: Callable[[], bool] = lambda: False) -> Ran:
+    def wait(self, *, is_stopped: Callable[[], bool] = lambda: False) -> Record:
         """Wait for its end; end it once it `is_stopped`, or when its time is over."""
         reason = ""
         while not reason:
@@ -313,7 +252,7 @@ class Container:
         self.kill()
         end = {"code": self.process.wait(), "seconds": time.monotonic() - self.started, "reason": reason}
         (self.folder / "end.json").write_text(json.dumps(end), encoding="utf-8")
-        return ran_in(self.folder)
+        return record_in(self.folder)
 
     def kill(self) -> None:
         """End it and all that it started."""
@@ -338,7 +277,7 @@ def _furnish(root: Path, settings: Settings) -> None:
             (root / name).symlink_to(there.readlink())
         elif there.is_dir():
             (root / name).mkdir()
-    for name in TOOLS:
+    for name in TOOLS.split():
         if found := shutil.which(name, path="/usr/bin:/bin"):
             (root / "tools" / name).symlink_to(found)
     for name in _WRITABLE:
@@ -350,21 +289,21 @@ def _furnish(root: Path, settings: Settings) -> None:
 
 def _script(root: Path, image: Image, settings: Settings) -> str:
     """Return the shell script that shows things in the root and goes there."""
-    mount, at = tool("mount"), str(root)
+    # By their paths: the variables, and so the `PATH`, are the container's.
+    mount, mkdir, touch, at = tool("mount"), tool("mkdir"), tool("touch"), str(root)
     lines = ["set -e", shlex.join([mount, "--bind", at, at])]
 
     def show(there: str, inside: str, *, is_writable: bool = False) -> None:
         target = at + inside
         if Path(there).is_dir():
-            lines.append(shlex.join(["mkdir", "-p", target]))
+            lines.append(shlex.join([mkdir, "-p", target]))
         else:
-            lines.append(shlex.join(["mkdir", "-p", str(Path(target).parent)]))
-            lines.append(shlex.join(["touch", target]))
+            lines.append(shlex.join([mkdir, "-p", str(Path(target).parent)]))
+            lines.append(shlex.join([touch, target]))
         lines.append(shlex.join([mount, "--bind", there, target]))
         if not is_writable:
             lines.append(shlex.join([mount, "-o", "remount,bind,ro", target]))
 
-    lines.insert(1, f"PATH={shlex.quote(os.environ['PATH'])}:/usr/bin:/bin; inner=$0")
     for name in _SYSTEM:
         if Path("/", name).is_dir() and not Path("/", name).is_symlink():
             show(f"/{name}", f"/{name}")
