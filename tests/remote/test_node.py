@@ -164,8 +164,9 @@ def test_a_node_makes_the_environment_once_and_each_object_comes_once(launched: 
         key = launched.metadata.steps["start"].request  # type: ignore[union-attr]
         assert json.loads(facts[1]) == [key, launched.lock.id, HOST.value]
         assert facts[2:4] == ["1", "0"]
-    counts = [int(count) for count in re.findall(r": (\d+) files of", entered[0].log)]
     # All three tasks write to one log here. What one of them fetched, the others did not.
+    log = (package / "logs" / "out").read_text()
+    counts = [int(count) for count in re.findall(r": (\d+) files of", log)]
     assert sum(counts) == len(launched.lock.artifacts) + 2
     # And once more, later: one look.
     again = enter(launched.package(tmp_path / "again"), node)
