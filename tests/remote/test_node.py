@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ import pytest
 from mfenv.app import settings
 from mfenv.app.sharing import Publication
 from mfenv.app.wiring import Wiring
+from mfenv.bootstrap import bytecode
 from mfenv.bootstrap.flow_file import this_platform
 from mfenv.domain.alias import Alias
 from mfenv.domain.assignment import Deferred, Disabled, Locked
@@ -198,6 +200,25 @@ def test_bytecode_that_is_not_whole_is_left_out(launched: Launched, tmp_path: Pa
     assert "Environment ready" in entered.log
     assert "with bytecode" not in entered.log
     assert entered.run('python -c "import six; print(1)"') == "1\n"
+
+
+def test_the_first_task_compiles_what_the_launch_could_not(launched: Launched, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(launched.store, store, copy_function=os.link)
+    (path,) = store.rglob("bytecode.tar.gz")
+    made_at_launch = path.read_bytes()
+    path.unlink()
+    location = replace(launched.metadata.store, root=str(store))  # type: ignore[type-var]
+    first = enter(launched.package(tmp_path / "package", store=location, compiling=(HOST,)), tmp_path / "node")
+    assert "with bytecode" not in first.log
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    # What is compiled twice is the same but for how it is written down.
+    ours, theirs = (bytecode.members(content[65:]).keys() for content in (path.read_bytes(), made_at_launch))
+    assert ours == theirs
+    second = enter(launched.package(tmp_path / "package2", store=location, compiling=(HOST,)), tmp_path / "node2")
+    assert "with bytecode" in second.log
 
 
 def test_an_image_whose_python_is_too_old_gets_one_from_the_store(launched: Launched, tmp_path: Path) -> None:

@@ -50,8 +50,9 @@ def main(environ: Mapping[str, str], *, is_last: bool = False) -> str:
             lock, identity = found
         else:
             lock, identity = flow.locks[assignment[1]], assignment
-        marker = environment(flow, lock, identity, Node.here(environ), log)
-        return activate.lines(marker, identity, environ)
+        node = Node.here(environ)
+        marker = environment(flow, lock, identity, node, log)
+        return activate.lines(marker, identity, environ, node.root)
     except (BootstrapError, ObjectError) as error:
         _complain(log, task.step, error)
     except OSError as error:

@@ -33,8 +33,11 @@ def ready(path: str, lock_id: str) -> Optional[Dict[str, Any]]:
         return None
 
 
-def lines(marker: Mapping[str, Any], identity: List[str], environ: Mapping[str, str]) -> str:
-    """Return what a shell evaluates to be in an environment; `identity` is noted in the task's metadata."""
+def lines(marker: Mapping[str, Any], identity: List[str], environ: Mapping[str, str], root: str) -> str:
+    """Return what a shell evaluates to be in an environment; `identity` is noted in the task's metadata.
+
+    Flows that the task runs itself make their environments at `root`: the launching machine has other folders.
+    """
     activation = marker["activation"]
     variables = dict(activation["variables"])
     for name, (before, after) in activation["around"].items():
@@ -43,6 +46,7 @@ def lines(marker: Mapping[str, Any], identity: List[str], environ: Mapping[str, 
     variables.update(
         {
             "PYTHONNOUSERSITE": "1",
+            "METAFLOW_CONDA_LOCAL_PATH": root,
             "METAFLOW_MFENV_ENVIRONMENT_ID": json.dumps(identity),
             "METAFLOW_MFENV_PYTHON": os.path.join(marker["path"], "bin", "python"),
         }

@@ -41,6 +41,8 @@ class FlowFile(NamedTuple):
     locks: Dict[str, Any]
     store: Optional[Store]
     toolchains: Dict[str, Any]
+    compiling: List[str]
+    """The platforms whose environments their first tasks compile."""
 
     def assignment(self, step: str) -> Any:
         """Return what a step runs in: None for the image's own Python, a list, or an object for a late name.
@@ -108,6 +110,7 @@ def read(path: str) -> FlowFile:
             locks=document["locks"],
             store=Store(**store) if store else None,
             toolchains=node.get("toolchains", {}),
+            compiling=node.get("compiling", []),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BootstrapError(

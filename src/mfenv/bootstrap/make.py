@@ -70,46 +70,60 @@ def environment(flow: FlowFile, lock: Any, identity: List[str], node: Node, log:
         log.say("Environment %s is ready on this node." % lock_id)
         return marker
     flow_file.refuse_other_machines(platform, lock)
-    began = time.monotonic()
     fetcher = _fetcher(flow, node)
     try:
-        choices = flow.choices(lock)
-        log.say("Making environment %s: %d packages from %s ..." % (lock_id, len(choices), _place(flow)))
-        # The toolchain first: it puts the others in place.
-        tools = _Tools(flow, fetcher, node, platform, with_uv=bool(lock.get("pypi")))
-        coming = fetcher.begin(choices)
-        modules = fetcher.begin_bytecode(flow.bytecode(lock_id))
-        maker = _Maker(tools, lock, lock_id, node)
-        try:
-            fetcher.wait(coming)
-            fetched = time.monotonic()
-            path = maker.finish()
-            compiled = modules.result()
-            with contextlib.suppress(OSError):
-                # Without them, Python compiles itself.
-                bytecode.put(compiled, path)
-        finally:
-            maker.end()
+        log.say(_make(flow, lock, identity, node, fetcher, log))
     finally:
         fetcher.close()
-    ended = time.monotonic()
-    log.say(
-        "Environment ready in %.1f seconds: %d files of %.1f MB in %.1f s, put in place %.1f s later%s."
-        % (
-            ended - began,
-            fetcher.files,
-            fetcher.size / 1e6,
-            fetched - began,
-            ended - fetched,
-            ", with bytecode" if compiled else "",
-        )
-    )
     marker = node.ready(lock_id)
     if marker is None:
         raise BootstrapError(
             "the environment `%s` vanished as soon as it was made" % lock_id, hint="Run the task again"
         )
     return marker
+
+
+def _make(flow: FlowFile, lock: Any, identity: List[str], node: Node, fetcher: Fetcher, log: TaskLog) -> str:
+    """Make an environment, and return what is to be said of how that went."""
+    _, lock_id, platform = identity
+    began = time.monotonic()
+    choices = flow.choices(lock)
+    log.say("Making environment %s: %d packages from %s ..." % (lock_id, len(choices), _place(flow)))
+    # The toolchain first: it puts the others in place.
+    tools = _Tools(flow, fetcher, node, platform, with_uv=bool(lock.get("pypi")))
+    coming = fetcher.begin(choices)
+    modules = fetcher.begin_bytecode(flow.bytecode(lock_id))
+    maker = _Maker(tools, lock, lock_id, node)
+    try:
+        fetcher.wait(coming)
+        fetched = time.monotonic()
+        path = maker.finish()
+    finally:
+        maker.end()
+    compiled = modules.result()
+    with contextlib.suppress(OSError):
+        # Without them, Python compiles itself.
+        bytecode.put(compiled, path)
+        if not compiled and platform in flow.compiling:
+            _compile_beside(flow, lock_id, path, node)
+    ended = time.monotonic()
+    text = "Environment ready in %.1f seconds: %d files of %.1f MB in %.1f s, put in place %.1f s later%s."
+    numbers = (ended - began, fetcher.files, fetcher.size / 1e6, fetched - began, ended - fetched)
+    return text % (*numbers, ", with bytecode" if compiled else "")
+
+
+def _compile_beside(flow: FlowFile, lock_id: str, path: str, node: Node) -> None:
+    """Begin to compile an environment for the tasks that come after; it ends when it is done, or with the container."""
+    assert flow.store is not None
+    store = (flow.store.kind, flow.store.root, flow.bytecode(lock_id))
+    subprocess.Popen(
+        [sys.executable, "-m", "mfenv.bootstrap.publish", path, *store],
+        env=dict(node.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def late(flow: FlowFile, wanted: Any, node: Node, log: TaskLog, *, may_wait: bool) -> Optional[Tuple[Any, List[str]]]:

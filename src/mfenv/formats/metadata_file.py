@@ -16,7 +16,8 @@ A flow with steps on other machines has, under ``node``, what those need to make
 the files of the toolchain for each platform::
 
      "node": {"store": {"kind": "s3", "root": "s3://bucket/folder", "packages": "mfenv/v1/packages/sha256/", ...},
-               "toolchains": {"linux-64": {"wheels": [{"name", "sha256", "size"}], "runtime": {...}}}}
+               "toolchains": {"linux-64": {"wheels": [{"name", "sha256", "size"}], "runtime": {...}}},
+              "compiling": []}
 
 Its reader there is `mfenv.bootstrap.flow_file`.
 """
@@ -24,7 +25,7 @@ Its reader there is `mfenv.bootstrap.flow_file`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mfenv.domain.artifact import LockedArtifact
@@ -32,6 +33,7 @@ from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
 from mfenv.domain.base import NamedBase, PathspecBase
 from mfenv.domain.digest import Json, LockId, RequestKey, canonical_json
 from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.platform import Platform
 from mfenv.domain.toolchain import StoreLocation, Toolchain
 from mfenv.errors import LockError
 from mfenv.formats import fields, lock_json
@@ -50,11 +52,13 @@ class FlowMetadata:
     """Where other machines find packages; None for a flow without steps there."""
     toolchains: tuple[Toolchain, ...] = ()
     """What makes environments on those machines."""
+    compiling: tuple[Platform, ...] = ()
+    """The platforms whose environments their first tasks compile, since the launching machine cannot."""
 
 
 def dump(metadata: FlowMetadata) -> bytes:
     """Return the canonical bytes of `metadata`."""
-    node: dict[str, Json] = {"node": _node(metadata.store, metadata.toolchains)} if metadata.store else {}
+    node: dict[str, Json] = {"node": _node(metadata.store, metadata)} if metadata.store else {}
     locks: dict[str, Json] = {id_: json.loads(lock_json.dump(lock)) for id_, lock in metadata.locks.items()}
     return canonical_json(
         {
@@ -69,13 +73,14 @@ def dump(metadata: FlowMetadata) -> bytes:
 _STORE = ("kind", "root", "packages", "toolchain", "environments")
 
 
-def _node(store: StoreLocation, toolchains: Iterable[Toolchain]) -> Json:
+def _node(store: StoreLocation, metadata: FlowMetadata) -> Json:
     return {
         "store": {name: getattr(store, name) for name in _STORE},
         "toolchains": {
             one.platform.value: {"wheels": [_tool(wheel) for wheel in one.wheels], "runtime": _tool(one.runtime)}
-            for one in toolchains
+            for one in metadata.toolchains
         },
+        "compiling": [one.value for one in metadata.compiling],
     }
 
 
@@ -106,12 +111,15 @@ def load(content: bytes, *, path: str = "conda_v2.cnd") -> FlowMetadata:
         LockId(id_): lock_json.read(_object(value, f"{path}.locks.{id_}"), expected=LockId(id_))
         for id_, value in document.required("locks", dict).items()
     }
-    store, toolchains = _read_node(document, path) if "node" in document.values else (None, ())
-    return FlowMetadata(steps=steps, locks=locks, store=store, toolchains=toolchains)
-
-
-def _read_node(document: Fields, path: str) -> tuple[StoreLocation, tuple[Toolchain, ...]]:
+    if "node" not in document.values:
+        return FlowMetadata(steps=steps, locks=locks)
     node = _object(document.required("node", dict), f"{path}.node")
+    store, toolchains = _read_node(node)
+    compiling = tuple(fields.platform(name, path=f"{node.path}.compiling") for name in node.strings("compiling"))
+    return FlowMetadata(steps=steps, locks=locks, store=store, toolchains=toolchains, compiling=compiling)
+
+
+def _read_node(node: Fields) -> tuple[StoreLocation, tuple[Toolchain, ...]]:
     where = _object(node.required("store", dict), f"{node.path}.store")
     store = StoreLocation(**{name: where.required(name, str) for name in _STORE})
     tools = _object(node.required("toolchains", dict), f"{node.path}.toolchains")

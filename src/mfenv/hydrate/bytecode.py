@@ -20,12 +20,6 @@ def compile_bytecode(prefix: Prefix, archive: Path, runner: ProcessRunner) -> No
     """
     command = [str(prefix.python), "-I", "-S", "-B", str(_PROGRAM), str(prefix.path), str(archive)]
     environment = {name: os.environ[name] for name in ("PATH", "TMPDIR", "HOME") if name in os.environ}
-    # What is compiled is to be the same everywhere.
-    done = runner.run(
-        command,
-        environment={**environment, "PYTHONHASHSEED": "0"},
-        folder=archive.parent,
-        timeout=_TIME_LIMIT,
-    )
+    done = runner.run(command, environment=environment, folder=archive.parent, timeout=_TIME_LIMIT)
     if done.code or done.timed_out:
         raise HydrationFailed("the modules of the environment could not be compiled", output=done.errors)

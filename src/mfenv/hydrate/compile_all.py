@@ -49,7 +49,7 @@ def compiled(job: "tuple[str, str]") -> "tuple[str, bytes] | None":
 
 
 def main(prefix: str, output: str) -> None:
-    """Write the archive: the same bytes for the same sources."""
+    """Write the archive."""
     jobs = [(prefix, path) for path in sources(prefix)]
     with open(output, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
         with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:

@@ -229,6 +229,7 @@ class Launch:
                 locks=self._locks,
                 store=wiring.store_location if publication else None,
                 toolchains=publication.toolchains() if publication else (),
+                compiling=tuple(sorted({*self._remote.values()} - {Platform.host()}, key=lambda one: one.value)),
             )
         )
         path = wiring.folders.metadata / f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
