@@ -14,6 +14,7 @@ import pytest
 
 from mfenv.testing.remote.batch import Aws, Served, aws
 from mfenv.testing.remote.images import bare_image, image_with
+from mfenv.testing.remote.kubernetes import Cluster, kubernetes
 from mfenv.testing.remote.network import Network, network
 from mfenv.testing.remote.sandbox import Image, Record, Sandbox, Settings
 
@@ -30,6 +31,7 @@ class Rig:
     sandbox: Sandbox
     network: Network
     aws: Aws
+    cluster: Cluster
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,9 @@ class RemoteFlows:
 @pytest.fixture(scope="session")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     sandbox = Sandbox(tmp_path_factory.mktemp("rig"))
-    with network() as inside, aws(sandbox) as server:
+    with network() as inside, aws(sandbox) as server, kubernetes(sandbox) as cluster:
         inside.open(server.port)
-        yield Rig(sandbox=sandbox, network=inside, aws=server)
+        yield Rig(sandbox=sandbox, network=inside, aws=server, cluster=cluster)
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +136,7 @@ def remote(flows: Flows, rig: Rig, bare: Image) -> RemoteFlows:
     rig.aws.client("s3").create_bucket(Bucket=bucket)
     rig.sandbox.settings = Settings(enter=rig.network.enter, images={"*": bare}, variables=rig.aws.container_variables)
     return RemoteFlows(
-        flows=flows.using(**rig.aws.launcher_variables(bucket)),
+        flows=flows.using(**rig.aws.launcher_variables(bucket), **rig.cluster.variables),
         rig=rig,
         bucket=bucket,
         earlier=len(rig.sandbox.records),

@@ -219,30 +219,29 @@ def _counted(app: Callable[..., Iterable[bytes]], log: Path) -> Callable[..., It
     """Return a WSGI application that also writes down what is asked of S3."""
     turn = threading.Lock()
 
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
-        status, sent = 0, 0
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        status = 0
 
         def start(line: str, *arguments: Any) -> Any:
             nonlocal status
             status = int(line.split()[0])
             return start_response(line, *arguments)
 
+        parts = list(app(environ, start))
         signed = environ.get("HTTP_AUTHORIZATION", "")
-        for part in app(environ, start):
-            sent += len(part)
-            yield part
-        if "/s3/" not in signed:
-            return
         found = _KEY.search(signed)
-        served = Served(
-            node=found[1] if found else "",
-            method=environ["REQUEST_METHOD"],
-            path=environ["PATH_INFO"],
-            status=status,
-            sent=sent,
-        )
-        with turn, log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(served)) + "\n")
+        if found and "/s3/" in signed:
+            served = Served(
+                node=found[1],
+                method=environ["REQUEST_METHOD"],
+                path=environ["PATH_INFO"],
+                status=status,
+                sent=sum(map(len, parts)),
+            )
+            # Before the answer is sent: whoever has it finds it written down.
+            with turn, log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(served)) + "\n")
+        return parts
 
     return answer
 

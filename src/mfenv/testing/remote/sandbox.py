@@ -319,5 +319,7 @@ def _script(root: Path, image: Image, settings: Settings) -> str:
     if settings.is_read_only:
         lines.append(shlex.join([mount, "-o", "remount,bind,ro", at]))
     user = [] if settings.user is None else [f"--userspec={settings.user}:{settings.user}", "--groups="]
-    lines.append(f'exec {shlex.join([tool("chroot"), *user, at])} /bin/sh -c \'cd /job && exec "$@"\' sh "$@"')
+    # Begins in the working folder, with no trace of where this shell was.
+    begin = 'cd /job && unset OLDPWD PWD && exec "$@"'
+    lines.append(f'exec {shlex.join([tool("chroot"), *user, at, "/bin/sh", "-c", begin, "sh"])} "$@"')
     return "\n".join(lines)
