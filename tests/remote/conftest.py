@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mfenv.testing.remote import airflow, argo, step_functions
 from mfenv.testing.remote.batch import Aws, Served, aws
+from mfenv.testing.remote.executed import Executed
 from mfenv.testing.remote.images import bare_image, image_with
 from mfenv.testing.remote.kubernetes import Cluster, kubernetes
 from mfenv.testing.remote.network import Network, network
@@ -40,11 +42,14 @@ class Done:
 
     launcher: Ran
     containers: tuple[Record, ...]
+    executed: Executed | None = None
+    """How what was deployed went."""
 
     def succeeded(self) -> Done:
         """Itself, if everything went well."""
         shown = "\n".join(record.tail() for record in self.containers if record.code)
         assert self.launcher.code == 0, f"{self.launcher.text}\n{shown}"
+        assert self.executed is None or not self.executed.failed, self.executed
         assert [record.code for record in self.containers] == [0] * len(self.containers), shown
         return self
 
@@ -107,6 +112,34 @@ class RemoteFlows:
         """Run a flow with all steps on ``batch`` or ``kubernetes``."""
         ran = self.flows.run(flow, "--with", on, *arguments, environment=environment, timeout=timeout)
         return Done(launcher=ran, containers=self.containers)
+
+    def deployed(
+        self, flow: Path | str, *arguments: str, on: str, environment: str | None = None, **parameters: object
+    ) -> Done:
+        """Deploy a flow to ``argo``, ``step-functions`` or ``airflow``, and execute what Metaflow made for it."""
+        path, made = self._deployment(flow, *arguments, on=on, environment=environment)
+        if made.code:
+            return Done(launcher=made, containers=self.containers)
+        name = f"run-{uuid.uuid4().hex[:8]}"
+        sandbox = self.rig.sandbox
+        if on == "argo":
+            executed = argo.execute(json.loads(made.stdout), sandbox, name=name, parameters=parameters)
+        elif on == "step-functions":
+            executed = step_functions.execute(json.loads(made.stdout), self.rig.aws, name=name, parameters=parameters)
+        else:
+            executed = airflow.execute(path, sandbox, name=name, parameters=parameters)
+        return Done(launcher=made, containers=self.containers, executed=executed)
+
+    def _deployment(self, flow: Path | str, *arguments: str, on: str, environment: str | None) -> tuple[Path, Ran]:
+        """Have Metaflow write what it would deploy: on its standard output, or (``airflow``) to the path returned."""
+        path = self.flows.write(flow) if isinstance(flow, str) else flow
+        dag = self.flows.folder / "dag.py"
+        words = {
+            "argo": ("argo-workflows", "create", "--only-json"),
+            "step-functions": ("step-functions", "create", "--only-json"),
+            "airflow": ("airflow", "create", str(dag)),
+        }[on]
+        return dag, self.flows.call(*self.flows.command(path, *words, *arguments, environment=environment))
 
 
 @pytest.fixture(scope="session")

@@ -227,3 +227,11 @@ def test_a_plain_flow_runs_on_kubernetes(remote: RemoteFlows, stocked: Image) ->
     assert done.fact("end")["total"] == 31
     assert sorted(record.step or "" for record in done.containers) == STEPS
     assert {record.variables["METAFLOW_KUBERNETES_POD_NAMESPACE"] for record in done.containers} == {"default"}
+
+
+@pytest.mark.parametrize("scheduler", ["argo", "step-functions", "airflow"])
+def test_a_plain_flow_that_is_deployed_runs(remote: RemoteFlows, stocked: Image, scheduler: str) -> None:
+    remote.on_image(stocked)
+    done = remote.deployed(PLAIN, on=scheduler, width=2).succeeded()
+    assert done.fact("end")["total"] == 31
+    assert sorted(record.step or "" for record in done.containers) == STEPS

@@ -182,7 +182,8 @@ def _run_in(sandbox: Sandbox) -> Callable[[Any], None]:
             container = sandbox.start(
                 job.job_name,
                 job._add_parameters_to_command(job._get_container_property("command", [])),  # noqa: SLF001
-                {**{one["name"]: one["value"] for one in given}, **_of_batch(job)},
+                # What the job itself sets wins: who executes a state machine numbers the attempts.
+                {**_of_batch(job), **{one["name"]: one["value"] for one in given}},
                 image=(job.job_definition.container_properties or {}).get("image", ""),
                 seconds=job._get_attempt_duration() or 600,  # noqa: SLF001
             )

@@ -149,6 +149,8 @@ async def _serve(inside: _Inside) -> None:
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         await lead(int(line))
         print(line.strip(), flush=True)
+    # At once: there is nothing to keep, and connections that are still open would be complained of.
+    os._exit(0)
 
 
 def _main() -> None:
@@ -159,7 +161,6 @@ def _main() -> None:
     if inside.is_there.wait(10):
         print(f"/proc/{os.getpid()}/task/{inside.native_id}/ns/net", flush=True)
         asyncio.run(_serve(inside))
-    os._exit(0)
 
 
 if __name__ == "__main__":
