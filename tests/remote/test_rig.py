@@ -213,6 +213,7 @@ def test_requests_to_s3_are_counted_by_who_asks(rig: Rig, remote: RemoteFlows) -
 
 def test_a_plain_flow_runs_on_batch(remote: RemoteFlows, stocked: Image) -> None:
     remote.on_image(stocked)
+    remote.share_bytecode()
     done = remote.run(PLAIN, "--width", "2").succeeded()
     assert done.fact("end")["total"] == 31
     assert sorted(record.step or "" for record in done.containers) == STEPS
@@ -223,6 +224,7 @@ def test_a_plain_flow_runs_on_batch(remote: RemoteFlows, stocked: Image) -> None
 
 def test_a_plain_flow_runs_on_kubernetes(remote: RemoteFlows, stocked: Image) -> None:
     remote.on_image(stocked)
+    remote.share_bytecode()
     done = remote.run(PLAIN, "--width", "2", on="kubernetes").succeeded()
     assert done.fact("end")["total"] == 31
     assert sorted(record.step or "" for record in done.containers) == STEPS
@@ -232,6 +234,7 @@ def test_a_plain_flow_runs_on_kubernetes(remote: RemoteFlows, stocked: Image) ->
 @pytest.mark.parametrize("scheduler", ["argo", "step-functions", "airflow"])
 def test_a_plain_flow_that_is_deployed_runs(remote: RemoteFlows, stocked: Image, scheduler: str) -> None:
     remote.on_image(stocked)
+    remote.share_bytecode()
     done = remote.deployed(PLAIN, on=scheduler, width=2).succeeded()
     assert done.fact("end")["total"] == 31
     assert sorted(record.step or "" for record in done.containers) == STEPS
