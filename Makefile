@@ -18,12 +18,12 @@ demo: $(READY) ## run the example twice, in environments made for it, and show t
 test: lint ## check everything: style, types, layers, doctests, tests (the local channel is built once)
 	$(BIN)/python -m mfenv.testing.channel build
 	$(BIN)/python -m pytest -q --doctest-modules src/mfenv
-	$(BIN)/python -m pytest -n 2 --ignore=tests/stores tests
+	$(BIN)/python -m pytest -n 2 --ignore=tests/stores --ignore=tests/remote/test_rig_stores.py tests
 
 test-stores: $(READY) ## check all four stores: a folder, S3, Azure Blob and Google Storage (needs node with npm, and openssl)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[testing]' --group dev --group stores
 	$(BIN)/python -m mfenv.testing.channel build
-	$(BIN)/python -m pytest -n 2 tests/contract/test_blob_stores.py tests/contract/test_object_stores.py tests/stores
+	$(BIN)/python -m pytest -n 2 tests/contract/test_blob_stores.py tests/contract/test_object_stores.py tests/stores tests/remote/test_rig_stores.py
 
 lint: $(READY) ## check style, types and layers
 	$(BIN)/ruff check .

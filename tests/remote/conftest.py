@@ -23,6 +23,8 @@ from mfenv.testing.remote.sandbox import Image, Record, Sandbox, Settings
 if TYPE_CHECKING:
     from tests.conftest import Flows, Ran
 
+    from mfenv.testing.remote.stores import Access
+
 _FACTS = re.compile(r"^FACTS (\{.*\})$", re.MULTILINE)
 
 
@@ -95,6 +97,13 @@ class RemoteFlows:
     def on_image(self, image: Image) -> None:
         """Give all containers this image, whatever they ask for."""
         self.configure(images={"*": image})
+
+    def on_store(self, access: Access) -> RemoteFlows:
+        """The same with another datastore than S3, for the launching program and for containers."""
+        for port in access.ports:
+            self.rig.network.open(port)
+        self.configure(variables=dict(access.container), volumes=dict(access.volumes))
+        return self.using(**access.launcher)
 
     def share_bytecode(self) -> None:
         """Let all containers share the bytecode of what they import, which takes most of a small task's time."""

@@ -37,7 +37,7 @@ class Network:
     process: subprocess.Popen[str]
 
     def open(self, port: int) -> None:
-        """Have this machine's loopback `port` answer inside, under the same number."""
+        """Have this machine's loopback `port` answer inside, under the same number; it may do so already."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{port}\n")
@@ -134,7 +134,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def _serve(inside: _Inside) -> None:
     loop = asyncio.get_running_loop()
-    servers = []
+    servers: dict[int, asyncio.Server] = {}
 
     async def lead(port: int) -> None:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -144,10 +144,11 @@ async def _serve(inside: _Inside) -> None:
                     await asyncio.gather(_carry(reader, back), _carry(there, writer))
 
         listener = await loop.run_in_executor(None, inside.listen, port)
-        servers.append(await asyncio.start_server(connected, sock=listener, limit=1 << 20))
+        servers[port] = await asyncio.start_server(connected, sock=listener, limit=1 << 20)
 
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        await lead(int(line))
+        if int(line) not in servers:
+            await lead(int(line))
         print(line.strip(), flush=True)
     # At once: there is nothing to keep, and connections that are still open would be complained of.
     os._exit(0)
