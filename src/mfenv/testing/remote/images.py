@@ -1,7 +1,7 @@
 """Images to run containers of: Pythons of this machine with nothing else in them, and such with packages.
 
 Virtual environments without pip, which see nothing of what is installed beside their Python. Made once, in the user's
-cache.
+cache. The interpreters are those that the local channel's Pythons are made of (`find_interpreters`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def bare_image(minor: str) -> Image:
 
 
 def image_with(minor: str, *requirements: str, variables: dict[str, str] | None = None) -> Image:
-    """Return an image of a Python with packages, which uv fetches. Raises `ToolNotFound` if there is no such Python."""
+    """Return an image of a Python with packages, which uv fetches, and with `variables` of its own.
+
+    Raises `ToolNotFound` if there is no such Python.
+    """
     found = interpreters().get(minor)
     if found is None:
         raise ToolNotFound(
