@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
-_SILENCE = 20.0
+_SILENCE = 60.0
 """Seconds without a byte after which a connection counts as lost."""
 _MOMENTARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
