@@ -46,6 +46,7 @@ bench: $(READY) ## measure; takes about ten minutes, and wants the machine for i
 	$(BIN)/python benchmarks/reliability.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/store_transfer.py
+	$(BIN)/python benchmarks/remote_start.py
 
 clean: ## remove what these commands made here; the local channel in the user's cache stays
 	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import uuid
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.remote.conftest import Done
 
-from mfenv.testing.remote import airflow, argo, step_functions
 from mfenv.testing.remote.images import bare_image
 
 if TYPE_CHECKING:
@@ -80,6 +78,7 @@ def named(remote: RemoteFlows) -> RemoteFlows:
     """With an environment that has a name, and with the package index within the launching machine's reach."""
     prefixes = ("UV_", "SSL_CERT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     remote = remote.using(**{name: value for name, value in os.environ.items() if name.startswith(prefixes)})
+    remote.share_bytecode()
     command = (remote.flows.python, "-m", "mfenv.cli", "environment", "--datastore", "s3", "resolve")
     remote.flows.call(*command, "--conda-pkg", "six", "--alias", "team/late:v1").succeeded()
     return remote
@@ -163,7 +162,11 @@ class Deployed(FlowSpec):
 
 @pytest.mark.parametrize("scheduler", ["kubernetes", "argo", "step-functions", "airflow"])
 def test_every_scheduler_runs_steps_in_what_was_locked_here(named: RemoteFlows, scheduler: str) -> None:
-    facts = executed(named, DEPLOYED, scheduler)
+    if scheduler == "kubernetes":
+        done = named.run(DEPLOYED, "--which", "late", on=scheduler, environment="conda")
+    else:
+        done = named.deployed(DEPLOYED, on=scheduler, environment="conda", which="late")
+    facts = done.succeeded().facts
     assert facts["start"][0]["six"] == "1.17.0"
     assert sorted(fact["input"] for fact in facts["each"]) == [1, 2]
     for fact in [fact for told in facts.values() for fact in told]:
@@ -177,36 +180,6 @@ def test_every_scheduler_runs_steps_in_what_was_locked_here(named: RemoteFlows, 
         assert {environments["each"].rpartition("/")[2], environments["end"].rpartition("/")[2]} <= {
             note.rpartition("/")[2] for note in notes
         }
-
-
-def executed(remote: RemoteFlows, text: str, scheduler: str) -> dict[str, list[dict[str, Any]]]:
-    """What the tasks of a flow tell that is run, or deployed and then executed, with a value for its parameter."""
-    if scheduler == "kubernetes":
-        return (
-            remote.run(remote.flows.write(text), "--which", "late", on="kubernetes", environment="conda")
-            .succeeded()
-            .facts
-        )
-    path, name, given = remote.flows.write(text), f"x{uuid.uuid4().hex[:8]}", {"which": "late"}
-    dag = remote.flows.folder / "dag.py"
-    create = {
-        "argo": ("argo-workflows", "create", "--only-json"),
-        "step-functions": ("step-functions", "create", "--only-json"),
-        "airflow": ("airflow", "create", str(dag)),
-    }[scheduler]
-    deployed = remote.flows.call(*remote.flows.command(path, *create)).succeeded().stdout
-    if scheduler == "argo":
-        done = argo.execute(json.loads(deployed), remote.rig.sandbox, name=name, parameters=given)
-    elif scheduler == "step-functions":
-        done = step_functions.execute(json.loads(deployed), remote.rig.aws, name=name, parameters=given)
-    else:
-        done = airflow.execute(dag, remote.rig.sandbox, name=name, parameters=given)
-    assert done.failed == ""
-    told: dict[str, list[dict[str, Any]]] = {}
-    for record in remote.containers:
-        found = [json.loads(line.partition("FACTS ")[2]) for line in record.stdout.splitlines() if "FACTS {" in line]
-        told.setdefault(str(record.step), []).extend(found)
-    return told
 
 
 def run_as_written(remote: RemoteFlows, text: str) -> Done:
@@ -223,7 +196,12 @@ def test_a_node_with_an_old_python_no_root_and_a_disk_that_cannot_be_written(
     volume.mkdir()
     volume.chmod(0o777)
     named.on_image(bare_image("3.10"))
-    named.configure(user=1234, is_read_only=True, volumes={"/mnt/environments": str(volume)})
+    named.configure(
+        user=1234,
+        is_read_only=True,
+        volumes={"/mnt/environments": str(volume)},
+        variables=named.rig.aws.container_variables,
+    )
     named = named.using(METAFLOW_CONDA_NODE_PATH="/mnt/environments")
     done = run_as_written(
         named,
