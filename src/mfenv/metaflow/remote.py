@@ -47,7 +47,7 @@ def package_commands(theirs: Sequence[str], *, url: str, datastore_type: str, in
     return [*commands[:-2], _ENTER, *commands[-2:]]
 
 
-_ENTER = 'MFENV_ENTER=$($MFENV_IMAGE_PYTHON -m mfenv.bootstrap); eval \\"${MFENV_ENTER:-false}\\"'
+_ENTER = '{ MFENV_ENTER=$($MFENV_IMAGE_PYTHON -m mfenv.bootstrap); eval \\"${MFENV_ENTER:-false}\\"; }'
 
 
 ENTER_LATE = _ENTER.replace("mfenv.bootstrap)", "mfenv.bootstrap --last)")
