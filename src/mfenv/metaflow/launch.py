@@ -297,7 +297,11 @@ class Launch:
         with _spoken():
             self._published.start(self._flow.name, DEPLOYED, self._remote_locks())
             self._published.wait()
+        try:
             self._published.wait_for_bytecode()
+        except EnvironmentsError as error:
+            # Tasks compile for themselves.
+            self._echo(f"Warning: the environments could not be compiled here: {error.message}.", fg="yellow")
 
     @staticmethod
     def _place_of(name: str) -> str:
