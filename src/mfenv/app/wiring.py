@@ -338,11 +338,13 @@ class Wiring:
     def store_location(self) -> StoreLocation | None:
         """Where the shared store is, for machines that have nothing else to find it by."""
         shared = self.shared()
-        if shared is None:
-            return None
+        return self.location_of(shared) if shared else None
+
+    def location_of(self, store: BlobStore) -> StoreLocation:
+        """Where a store is that has this project's names of keys."""
         return StoreLocation(
-            kind=shared.kind,
-            root=shared.location,
+            kind=store.kind,
+            root=store.location,
             packages=self.layout.packages,
             toolchain=self.layout.toolchain,
             environments=self.layout.environments,

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from metaflow._vendor import click
 
+from mfenv.cli.commands.bake import bake
 from mfenv.cli.commands.create import create
 from mfenv.cli.commands.export import export
 from mfenv.cli.commands.gc import gc
@@ -75,6 +76,7 @@ for command in (
     import_,
     migrate,
     resolve,
+    bake,
     pack,
     unpack,
     verify,
