@@ -141,3 +141,24 @@ def test_a_folder_with_something_in_it_is_left_alone(baking: Flows) -> None:
     ran = command(baking, "bake", "team/baked:v1", "--output", baking.folder / "image")
     assert "is there already, and is not empty" in ran.stderr
     assert [path.name for path in (baking.folder / "image").iterdir()] == ["mine"]
+
+
+def test_the_steps_of_a_flow_that_run_elsewhere_are_baked(baking: Flows) -> None:
+    path = baking.write("""
+class Baked(FlowSpec):
+    @conda(packages={"six": ""})
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+""")
+    words = ("environment", "bake", "start", "--output", "image", "--json")
+    ran = baking.call(*baking.command(path, *words)).succeeded()
+    told = json.loads(ran.stdout[ran.stdout.index("{") :])
+    assert len(told["full_ids"]) == 1
+    assert "FROM" in (baking.folder / "image" / "Dockerfile").read_text()
+    ran = baking.call(*baking.command(path, "environment", "bake", "middle", "--output", "other"))
+    assert "the flow has no step `middle`" in ran.text

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import mfenv
 from mfenv.app.wiring import Wiring
 from mfenv.domain.assignment import Locked
 from mfenv.domain.digest import RequestKey
@@ -152,7 +151,7 @@ def _fill(
         toolchains=(tools,),
     )
     write_atomically(folder / ".mf_meta" / "conda_v2.cnd", metadata_file.dump(metadata))
-    source = Path(mfenv.__file__).parent
+    source = Path(__file__).parents[1]
     shutil.copytree(source, folder / "code" / "mfenv", ignore=shutil.ignore_patterns("__pycache__", "testing", "*.pyc"))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from metaflow._vendor import click
 
+from mfenv.cli.commands.bake import image_options
 from mfenv.cli.commands.options import json_option
 from mfenv.cli.render import spoken
 
@@ -111,3 +112,18 @@ def show(
         from mfenv.cli.flow_environments import show_steps
 
         show_steps(state, steps, arch=arch, local_only=local_only, output=output, as_json=as_json)
+
+
+@environment.command(epilog="Example: python flow.py --environment=conda environment bake --output image")
+@click.argument("steps", nargs=-1, metavar="[STEP]...")
+@image_options
+@click.pass_obj
+def bake(state: Any, steps: tuple[str, ...], **options: Any) -> None:
+    """Write an image that brings the environments of steps: those named, else those that run on other machines.
+
+    What is not known is resolved.
+    """
+    with spoken(as_json=options["as_json"]):
+        from mfenv.cli.baking import BakeOptions, bake_steps
+
+        bake_steps(state, steps, BakeOptions(**options))
