@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
     from mfenv.testing.remote.stores import Access
 
+_ROOM = 6 << 30
 _FACTS = re.compile(r"^FACTS (\{.*\})$", re.MULTILINE)
 
 
@@ -163,10 +168,22 @@ class RemoteFlows:
 
 @pytest.fixture(scope="session")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("rig"))
-    with network() as inside, aws(sandbox) as server, kubernetes(sandbox) as cluster:
-        inside.open(server.port)
-        yield Rig(sandbox=sandbox, network=inside, aws=server, cluster=cluster)
+    with _quick_folder(tmp_path_factory) as folder:
+        sandbox = Sandbox(folder)
+        with network() as inside, aws(sandbox) as server, kubernetes(sandbox) as cluster:
+            inside.open(server.port)
+            yield Rig(sandbox=sandbox, network=inside, aws=server, cluster=cluster)
+
+
+@contextmanager
+def _quick_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give a folder for containers: in memory where there is room, since each of them makes ten thousand files."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM:
+        with tempfile.TemporaryDirectory(prefix="mfenv-rig-", dir=memory, ignore_cleanup_errors=True) as name:
+            yield Path(name)
+    else:
+        yield tmp_path_factory.mktemp("rig")
 
 
 @pytest.fixture(scope="session")
