@@ -22,6 +22,8 @@ from mfenv.testing.remote.images import bare_image
 if TYPE_CHECKING:
     from tests.remote.conftest import RemoteFlows
 
+    from mfenv.testing.remote.sandbox import Image
+
 PACKAGES = "/mfenv/v1/packages/"
 
 
@@ -260,3 +262,54 @@ class Damaged(FlowSpec):
     # What the hint says helps.
     s3.delete_object(Bucket=named.bucket, Key=key)
     run_as_written(named, text).launcher.succeeded()
+
+
+def test_what_metaflow_does_in_tasks_works_in_them(named: RemoteFlows, stocked: Image) -> None:
+    """Secrets, a flow that a task runs itself, and a step without an environment, in the image's own Python."""
+    named.configure(images={"stocked": stocked, "*": named.rig.sandbox.settings.images["*"]})
+    named.flows.write(
+        """
+class Inner(FlowSpec):
+    @step
+    def start(self):
+        import six
+        self.found = six.__name__
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+""",
+        "inner.py",
+    )
+    done = run_as_written(
+        named,
+        """
+class Outer(FlowSpec):
+    @batch
+    @secrets(sources=[{"type": "inline", "id": "words", "options": {"env_vars": {"SECRET_WORD": "sesame"}}}])
+    @conda(packages={"six": ""})
+    @step
+    def start(self):
+        from metaflow import Runner
+        inner = Runner("inner.py", show_output=False, pylint=False, datastore="local", metadata="local").run()
+        tell(word=os.environ["SECRET_WORD"], status=inner.status, same=sys.prefix)
+        self.next(self.image)
+
+    @batch(image="stocked")
+    @conda(disabled=True)
+    @step
+    def image(self):
+        tell(is_environment="/envs/" in sys.prefix)
+        self.next(self.end)
+
+    @conda(disabled=True)
+    @step
+    def end(self):
+        tell()
+""",
+    ).succeeded()
+    assert (done.fact("start")["word"], done.fact("start")["status"]) == ("sesame", "successful")
+    assert done.fact("image")["is_environment"] is False
+    assert done.fact("image")["python"].startswith("3.12.")
+    assert done.launcher.fact("end")["prefix"] != done.fact("start")["prefix"]
