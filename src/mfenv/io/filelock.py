@@ -60,23 +60,28 @@ def used(path: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(EnvironmentsError, OSError):
-            file = stack.enter_context(_opened(path))
-            deadline = time.monotonic() + _MOMENT
-            while not file.lock(fcntl.LOCK_SH) and time.monotonic() < deadline:
-                time.sleep(0.005)
+            _use(stack.enter_context(_opened(path)))
         yield
 
 
 def hold_while_it_lives(path: Path) -> None:
     """Let others know that something is in use for as long as this process lives, whichever program it becomes.
 
-    Where nobody can be told, it is used all the same.
+    It waits, and is used all the same where nobody can be told, as with `used`.
     """
     with contextlib.suppress(EnvironmentsError, OSError):
         file = _LockFile(path)
-        if file.lock(fcntl.LOCK_SH):
+        if _use(file):
             # Never closed: the program that takes over has it open, and the lock ends with it.
             os.set_inheritable(file.descriptor, True)  # noqa: FBT003
+
+
+def _use(file: _LockFile) -> bool:
+    """Lock with others who use the same; return whether that was so before whoever removes it should be done."""
+    deadline = time.monotonic() + _MOMENT
+    while not (is_locked := file.lock(fcntl.LOCK_SH)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return is_locked
 
 
 @contextlib.contextmanager

@@ -28,6 +28,20 @@ with held(Path(sys.argv[1]), timeout=30):
     time.sleep(120)
 """
 
+_USER = """
+import sys, time
+from pathlib import Path
+from mfenv.io.filelock import hold_while_it_lives
+sleep = time.sleep
+def told(seconds):
+    print("waiting", flush=True)
+    sleep(seconds)
+time.sleep = told
+hold_while_it_lives(Path(sys.argv[1]))
+print("used", flush=True)
+sys.stdin.read()
+"""
+
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Path:
@@ -193,6 +207,22 @@ def test_who_uses_something_waits_for_who_removes_it(lock: Path) -> None:
     assert (alone, order) == (True, ["removed", "used"])
     # And with the lock that is there now.
     assert lock.exists()
+
+
+def test_a_process_that_uses_something_as_long_as_it_lives_waits_too(lock: Path) -> None:
+    with unused(lock) as alone:
+        assert alone
+        process = subprocess.Popen(
+            [sys.executable, "-c", _USER, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+    assert [line for line in iter(process.stdout.readline, "used\n") if line != "waiting\n"] == []
+    with unused(lock) as alone:
+        assert not alone
+    process.communicate(timeout=30)
+    with unused(lock) as alone:
+        assert alone
 
 
 def test_where_there_are_no_locks_things_are_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
