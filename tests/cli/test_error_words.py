@@ -92,6 +92,19 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
         raise ZeroDivisionError
 
 
+def test_an_error_is_told_elsewhere_when_programs_cannot_read_it() -> None:
+    """As on a full disk, where the error is that of printing itself."""
+    program = (
+        "from mfenv.cli.render import spoken\nfrom mfenv.errors import InvalidSpec\n"
+        "with spoken(as_json=True):\n    raise InvalidSpec('`a` is no version')"
+    )
+    with open(os.devnull, "rb") as unwritable:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-u", "-c", program], stdout=unwritable, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (2, b"error: `a` is no version\n")
+
+
 def test_a_reader_that_goes_away_ends_a_command_quietly() -> None:
     """As with `| head`."""
     reading, writing = os.pipe()

@@ -281,11 +281,17 @@ def test_looking_loads_no_solver(two: tuple[Flows, dict[str, str]]) -> None:
     [
         (("--datastore", "cupboard"), "environments cannot be shared through the datastore `cupboard`"),
         (("--metadata", "diary"), "--metadata: `diary` keeps no metadata"),
+        (("--metadata", "local@/not/there"), "--metadata: `local@/not/there` cannot be asked"),
+        (("--conda-root", "ftp://example.org/x"), "--conda-root: `ftp://example.org/x` is an address"),
+        (
+            ("--datastore", "s3", "--conda-root", "s3://me:canary@bucket/x"),
+            "--conda-root: there is a password in the address",
+        ),
     ],
 )
 def test_options_of_the_group_are_checked(flows: Flows, options: tuple[str, ...], words: str) -> None:
     ran = call(flows, *options, "show", "team/env:v1")
-    assert (ran.code, "Traceback" in ran.text) in {(2, False), (5, False)}
+    assert (ran.code, "Traceback" in ran.text, "canary" in ran.text) in {(2, False, False), (5, False, False)}
     assert words in ran.stderr
 
 

@@ -47,7 +47,8 @@ def named_place(folders: LocalFolders, name: str) -> Place:
 
 def place_in(folder: Path) -> Place:
     """Return where the environment is that is made in `folder`."""
-    folder = folder.expanduser().absolute()
+    # Its files name it in one way, however it is written: without `..`.
+    folder = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100
     return Place(prefix=folder / IN_FOLDER, folder=folder)
 
 

@@ -108,7 +108,7 @@ def _text(wish: FileWish) -> str:
         reason = getattr(error, "strerror", None) or error
         raise InvalidSpec(
             f"`{wish.shown}` cannot be read: {reason}",
-            hint="The path of a file is relative to the folder of the flow's file",
+            hint="A relative path starts at the folder of the flow's file, on a command line at the working directory",
         ) from error
 
 
@@ -143,9 +143,9 @@ def local_projects(lock_file: LockFile) -> dict[str, Path]:
     text = _text(FileWish(path=lock_file.path, shown=lock_file.path.name))
     match lock_file.kind:
         case LockFileKind.UV:
-            found = _projects_in_toml(text, "package", "source")
+            found = _projects_in_toml(text, "package", "source", lock_file.path.name)
         case LockFileKind.PYLOCK:
-            found = _projects_in_toml(text, "packages", "directory")
+            found = _projects_in_toml(text, "packages", "directory", lock_file.path.name)
         case LockFileKind.PIXI:
             # py-rattler reads these files, in the helper process, which is not started when nothing changed.
             found = {row["name"]: row["path"] for row in _PIXI_FOLDER.finditer(text)}
@@ -160,8 +160,8 @@ _FOLDERS = ("editable", "directory", "path")
 """How a folder that is built and installed is called, in uv's locks and in those of PEP 751."""
 
 
-def _projects_in_toml(text: str, packages: str, source: str) -> dict[str, str]:
-    rows = parse(text, shown="the lock file").get(packages)
+def _projects_in_toml(text: str, packages: str, source: str, shown: str) -> dict[str, str]:
+    rows = parse(text, shown=shown).get(packages)
     found = {}
     for row in rows if isinstance(rows, list) else ():
         value = row.get(source) if isinstance(row, dict) else None

@@ -67,6 +67,8 @@ def pack(
     left of it.
     """
     _check_free(path, force=force)
+    # A link to a file stays one.
+    target = path.resolve() if path.is_file() else path
     chosen = sorted({lock.id: lock for lock in locks}.values(), key=lambda lock: (lock.platform.value, lock.id))
     with used(wiring.folders.files_lock):
         files = _have_files(wiring, chosen)
@@ -83,11 +85,13 @@ def pack(
             groups=_groups(wiring, chosen),
             names=tuple(sorted({str(alias.ref): alias for alias in names}.values(), key=lambda alias: str(alias.ref))),
         )
-        _write(path, manifest, documents, packages, on_file, force=force)
+        _write(target, manifest, documents, packages, on_file, force=force)
     return Packed(path=path, size=path.stat().st_size, locks=tuple(chosen), names=manifest.names, files=len(packages))
 
 
 def _check_free(path: Path, *, force: bool) -> None:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InvalidSpec(f"`{path}` is not a file, and stays as it is", hint="Choose another name")
     if path.is_dir() or (os.path.lexists(path) and not force):
         raise InvalidSpec(
             f"`{path}` is there already",

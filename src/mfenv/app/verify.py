@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from mfenv.app.create import ACTIVATE
 from mfenv.app.wiring import Wiring
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.errors import InvalidSpec, StoreError
@@ -26,6 +27,8 @@ class Report:
     """None where the environment was not made."""
     path: Path
     """Where the environment is, or would be."""
+    is_own: bool = False
+    """Whether it is one of the user's own, which nobody makes again unasked."""
 
     @property
     def differences(self) -> tuple[Deviation, ...]:
@@ -43,8 +46,9 @@ def verify(wiring: Wiring, lock: LockedEnvironment, path: Path | None = None) ->
     with used(folders.files_lock):
         archives = verify_archives(lock, folders.archives)
         is_there = (place / MARKER).is_file()
-        prefix = verify_prefix(lock, place, folders.archives) if is_there else None
-    return Report(lock=lock, archives=archives, prefix=prefix, path=place)
+        beside = (ACTIVATE,) if path else ()
+        prefix = verify_prefix(lock, place, folders.archives, beside=beside) if is_there else None
+    return Report(lock=lock, archives=archives, prefix=prefix, path=place, is_own=path is not None)
 
 
 def repair(wiring: Wiring, report: Report) -> list[Path]:

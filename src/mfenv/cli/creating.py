@@ -43,8 +43,10 @@ class CreateOptions:
 
 def create_environment(text: str, options: CreateOptions) -> None:
     """Make an environment, and tell where it is. Raises `EnvironmentsError`."""
-    if options.name and options.into_dir:
+    if options.name is not None and options.into_dir is not None:
         raise InvalidSpec("--name and --into-dir cannot be given together", hint="They are two places")
+    if options.into_dir == "":
+        raise InvalidSpec("--into-dir: `` is not a folder", hint="Name a folder that is empty or not there yet")
     with environments(local_only=options.local_only) as found:
         known = found.look_up(text, where="ENV", is_pathspec=options.is_pathspec)
         wanted = platform_of(options.arch)
@@ -76,7 +78,7 @@ def _made(
 ) -> tuple[Prefix, Path | None, dict[str, str]]:
     """Make the environment, and its code beside it where that is asked for."""
     wiring = found.wiring
-    if not options.name and not options.into_dir:
+    if options.name is None and options.into_dir is None:
         return wiring.hydrator.ready(lock) or _hydrated(wiring, lock), None, {}
     place = place_in(Path(options.into_dir)) if options.into_dir else named_place(wiring.folders, options.name or "")
     prefix = existing(lock, place, force=options.force, exist_ok=options.exist_ok)

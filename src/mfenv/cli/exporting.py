@@ -127,7 +127,15 @@ def _asked(found: Environments, known: Found, content: Content) -> Content:
 
 
 def _write(path: str, content: str) -> None:
+    place = Path(path).absolute()
     try:
-        write_atomically(Path(path).absolute(), content.encode())
+        if not place.parent.is_dir():
+            raise InvalidSpec(f"-o: `{path}` cannot be written: there is no folder `{place.parent}`")
+        if place.exists() and not place.is_file():
+            # What somebody reads from, such as a pipe, is not replaced.
+            place.write_text(content, encoding="utf-8")
+        else:
+            # A link to a file stays one.
+            write_atomically(place.resolve(), content.encode())
     except OSError as error:
         raise InvalidSpec(f"-o: `{path}` cannot be written: {error.strerror or error}") from error

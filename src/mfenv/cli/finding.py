@@ -16,6 +16,7 @@ from mfenv.domain.digest import LockId
 from mfenv.domain.index import IndexSecret
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.errors import InvalidSpec
+from mfenv.io.secrets import without_secrets
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.known import known_environments
 from mfenv.metaflow.wiring import wire
@@ -75,8 +76,9 @@ def _ask(provider: str) -> None:
         raise InvalidSpec(f"--metadata: `{kind}` keeps no metadata", hint=f"Known are {names}")
     try:
         metadata(provider)
-    except MetaflowException as error:
-        raise InvalidSpec(f"--metadata: `{provider}` cannot be asked", output=str(error)) from error
+    except (MetaflowException, ValueError) as error:
+        shown, reason = (without_secrets(text, {}) for text in (provider, str(error)))
+        raise InvalidSpec(f"--metadata: `{shown}` cannot be asked", output=reason) from error
 
 
 @contextlib.contextmanager

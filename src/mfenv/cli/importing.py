@@ -83,7 +83,7 @@ def _import_file(source: str, options: ImportOptions) -> dict[str, Any]:
             raise _not_a_lock_file(source)
         found = resolve_environments(
             Options(
-                with_choices=[source],
+                lock_files=[source],
                 groups=options.groups,
                 optional=options.optional,
                 python=options.python,

@@ -37,7 +37,7 @@ def pack_environments(
     with environments(local_only=local_only) as found:
         chosen = [_chosen(found, text, platforms, is_pathspec=is_pathspec) for text in texts]
         names = [alias for _, alias in chosen if alias]
-        locks = [lock for of_text, _ in chosen for lock in of_text]
+        locks = list({lock.id: lock for of_text, _ in chosen for lock in of_text}.values())
         with _told(f"Packing {len(locks)} environment{'' if len(locks) == 1 else 's'}") as on_file:
             packed = pack(found.wiring, locks, Path(output), names=names, force=force, on_file=on_file)
     if as_json:

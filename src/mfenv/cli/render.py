@@ -60,7 +60,11 @@ def spoken(*, as_json: bool) -> Iterator[None]:
 
 def _end(error: EnvironmentsError, *, as_json: bool) -> NoReturn:
     if as_json:
-        click.echo(json.dumps({"error": fields_of(error)}))
+        try:
+            click.echo(json.dumps({"error": fields_of(error)}))
+        except OSError:
+            # Standard output may be what cannot be written to.
+            tell_error(error)
     else:
         tell_error(error)
     sys.exit(error.exit_code)

@@ -12,7 +12,7 @@ from metaflow.util import get_username
 
 from mfenv.app import facts
 from mfenv.app.environments import Environments
-from mfenv.app.files import FileWish
+from mfenv.app.files import FileWish, read_file
 from mfenv.app.lock import Locker
 from mfenv.app.needs import metaflow_needs
 from mfenv.app.request import request_of
@@ -46,9 +46,10 @@ class Options:
 
     plain: Sequence[str] = ()
     """Files that need no choice: requirements.txt, environment.yml."""
-    with_choices: Sequence[str] = ()
-    """Project files and lock files, to which `groups` and `optional` belong."""
+    projects: Sequence[str] = ()
+    lock_files: Sequence[str] = ()
     groups: Sequence[str] = ()
+    """Belong to project files and lock files, as `optional` does."""
     optional: Sequence[str] = ()
     conda_packages: Sequence[str] = ()
     pypi_packages: Sequence[str] = ()
@@ -145,7 +146,7 @@ def _refuse_taken(
 
 def _check(options: Options) -> None:
     """Refuse options that contradict each other. Raises `InvalidSpec`."""
-    files = [*options.plain, *options.with_choices]
+    files = [*options.plain, *options.projects, *options.lock_files]
     packages = [*options.conda_packages, *options.pypi_packages]
     if options.using and options.again:
         raise InvalidSpec(
@@ -181,8 +182,14 @@ def _written(options: Options, platform: Platform) -> Written:
             groups=tuple(options.groups),
             optional_dependencies=tuple(options.optional),
         )
-        for name in options.with_choices
+        for name in (*options.projects, *options.lock_files)
     ]
+    for wish in wishes[len(wishes) - len(options.lock_files) :]:
+        if not isinstance(read_file(wish, platform).layer.base, LockFile):
+            raise InvalidSpec(
+                f"--lock: `{wish.shown}` is not a lock file",
+                hint="Name a file that leaves versions open with -r, -f or -p",
+            )
     channels = [Channel.parse(text, where="--channel") for text in options.channels]
     layer = SpecLayer(
         conda=tuple(MatchSpec.from_text(text, where="--conda-pkg") for text in options.conda_packages),

@@ -50,7 +50,8 @@ def _prefix(text: str, *, arch: str | None, is_pathspec: bool, local_only: bool)
 
 def _own(text: str, folders: LocalFolders) -> Prefix | None:
     """Return the environment that `create` made under a name, or in a folder; None where there is none."""
-    folder = Path(text).expanduser().absolute()
+    # As its files name it.
+    folder = Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
     places = [folder / IN_FOLDER, folder] if "/" in text or Path(text).is_dir() else []
     if "/" not in text and ":" not in text:
         places.append(folders.named(text))

@@ -41,6 +41,19 @@ def within(settings: Settings, scope: Scope, datastore: str) -> Settings:
     """Return the settings with the root that `scope` names put over them. Raises `InvalidSpec`."""
     if not scope.root:
         return settings
+    from mfenv.errors import InvalidSpec
+
+    _, is_address, place = scope.root.partition("://")
+    if is_address and ":" in place.partition("/")[0].rpartition("@")[0]:
+        raise InvalidSpec(
+            "--conda-root: there is a password in the address",
+            hint="Leave it out, and give it as the vendor's own tools take it",
+        )
+    if is_address and datastore == "local":
+        raise InvalidSpec(
+            f"--conda-root: `{scope.root}` is an address, and the datastore `local` takes a folder",
+            hint="Name the datastore that it belongs to with --datastore",
+        )
     match datastore:
         case "s3":
             return replace(settings, s3_root=scope.root)
@@ -52,6 +65,4 @@ def within(settings: Settings, scope: Scope, datastore: str) -> Settings:
             from pathlib import Path
 
             return replace(settings, store_root=Path(scope.root).expanduser().absolute())
-    from mfenv.errors import InvalidSpec
-
     raise InvalidSpec(f"--conda-root: environments are not shared through the datastore `{datastore}`")

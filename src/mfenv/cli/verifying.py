@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def verify_environment(
 
 def _report(found: Environments, text: str, prefix: str | None, arch: str | None, *, is_pathspec: bool) -> Report:
     if prefix:
-        path = Path(prefix).expanduser().absolute()
+        # As its files name it.
+        path = Path(os.path.abspath(Path(prefix).expanduser()))  # noqa: PTH100
         inner = path / "__conda_python"
         path = inner if inner.is_dir() else path
         lock = lock_at(found.wiring, path)
@@ -107,8 +109,20 @@ def _print(report: Report, removed: list[Path], *, as_json: bool) -> None:
     for path in removed:
         showing.say(f"  removed    {path}")
     if report.differences:
-        tell(
-            "What was removed is made again when it is needed."
-            if removed
-            else "hint: add --repair to have what differs removed, and made again when it is needed"
+        tell(_advice(report, removed))
+
+
+def _advice(report: Report, removed: list[Path]) -> str:
+    is_of_own = report.is_own and bool(report.prefix and report.prefix.differences)
+    if removed:
+        return (
+            "It was one of your own: make it again with `metaflow environment create`."
+            if is_of_own
+            else "What was removed is made again when it is needed."
         )
+    return (
+        "hint: it is one of your own; --repair removes all of it, also what you put there, and "
+        "`metaflow environment create` makes it again"
+        if is_of_own
+        else "hint: add --repair to have what differs removed, and made again when it is needed"
+    )

@@ -20,7 +20,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -116,13 +116,13 @@ def verify_archives(lock: LockedEnvironment, archives: Path) -> Verified:
     )
 
 
-def verify_prefix(lock: LockedEnvironment, prefix: Path, archives: Path) -> Verified:
-    """Compare every file below `prefix`, made of `lock`, with its package.
+def verify_prefix(lock: LockedEnvironment, prefix: Path, archives: Path, *, beside: Collection[str] = ()) -> Verified:
+    """Compare every file below `prefix`, made of `lock`, with its package; `beside` are files that we put there.
 
     Raises `HydrationFailed` for a package file that cannot be read although it is what the lock has.
     """
     expected: dict[str, list[_Expected]] = {}
-    extra = set(_GENERATED)
+    extra = {*_GENERATED, *beside}
     differences = []
     for package in lock.packages:
         record = f"conda-meta/{package.name}-{package.version}-{package.record.build}.json"

@@ -35,7 +35,7 @@ def show(envs: tuple[str, ...], *, arch: str | None, is_pathspec: bool, local_on
 @click.option("--filter", "text", metavar="TEXT", help="Those with TEXT in id, name, platform, user, or a package.")
 @click.option("--sort", type=click.Choice(["time", "name", "size"]), default="time", show_default=True)
 @click.option("--arch", metavar="ARCH", help="Those for a platform, such as linux-64.")
-@click.option("--limit", type=int, metavar="N", help="The first N only.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N only.")
 @json_option
 def list_(
     *,

@@ -74,7 +74,8 @@ def resolve(
 
         options = Options(
             plain=[*requirements, *environments],
-            with_choices=[*projects, *locks],
+            projects=projects,
+            lock_files=locks,
             groups=groups,
             optional=optional,
             conda_packages=conda_packages,

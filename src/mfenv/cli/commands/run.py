@@ -23,12 +23,15 @@ def run(env: str, command: tuple[str, ...], arch: str | None, *, is_pathspec: bo
     ENV can also be the name or the folder that `create` made one at. Ends with the code that the command ends with;
     with 127 when there is no such command.
     """
+    typed = command[1:] if command[0] == "--" else command
+    if not typed:
+        raise click.UsageError("Missing argument '-- COMMAND...'.")
     with spoken(as_json=False):
         from mfenv.cli.running import run_in
 
         run_in(
             env,
-            command[1:] if command[0] == "--" else command,
+            typed,
             arch=arch,
             is_pathspec=is_pathspec,
             local_only=local_only,
