@@ -296,8 +296,8 @@ class Environments:
     def find(self, name: str, *, platform: str | None = None) -> Environment:
         """Return an environment by its name, an id or its first digits, or a step of a run (``Flow/Run/Step``).
 
-        For `platform`, else for this machine's, else for the only one that it has. Raises `InvalidSpec` for what is not
-        known.
+        For `platform`; where that is None, the very one that was named by its id or by the step that ran in it, else
+        that for this machine's platform, else the only one. Raises `InvalidSpec` for what is not known.
         """
         found = self._found_in(self._wiring)
         wanted = Platform.parse(platform, where="platform") if platform else None
@@ -314,11 +314,11 @@ class Environments:
         found = describe(self._found_in(self._wiring), lock, request, local_only=self._local_only)
         return Environment.from_dict(facts.description(found, shown=lock.id))
 
-    def _lock(self, env: Environment | str) -> LockedEnvironment:
+    def _lock(self, env: Environment | str, platform: Platform | None = None) -> LockedEnvironment:
         found = self._found_in(self._wiring)
         if isinstance(env, Environment):
             return found.lock(LockId(env.id), where="env")
-        return found.find(env, where="env")
+        return found.find(env, where="env", platform=platform)
 
     # ---------------------------------------------------------------- resolving
 
@@ -363,7 +363,7 @@ class Environments:
                 where,
                 default_python=PythonConstraint.minor(*sys.version_info[:2]),
                 needs=metaflow_needs(self._datastore) if for_metaflow else (),
-                base=self._base(written.layer, using),
+                base=self._base(written.layer, using, where),
             )
             (found,) = resolve(
                 wiring.locker(_user(), tell=self._tell),
@@ -414,11 +414,13 @@ class Environments:
             path=self._folder / path, shown=str(path), groups=tuple(groups), optional_dependencies=tuple(optional)
         )
 
-    def _base(self, layer: SpecLayer, using: Environment | str | None) -> LockedEnvironment | LockFile | None:
+    def _base(
+        self, layer: SpecLayer, using: Environment | str | None, platform: Platform
+    ) -> LockedEnvironment | LockFile | None:
         base = layer.base if isinstance(layer.base, LockFile) else None
         if base and using:
             raise InvalidSpec(f"an environment can be built upon one other only: `using`, or the lock file `{base}`")
-        return self._lock(using) if using else base
+        return self._lock(using, platform) if using else base
 
     def name(self, env: Environment | str, name: str) -> None:
         """Give an environment a name, such as ``team/env:v1``, for everybody; with `local_only`, for this project.
@@ -455,7 +457,7 @@ class Environments:
 
         Raises `HydrationFailed` (an `EnvironmentsError`).
         """
-        return self._wiring.hydrator.hydrate(self._lock(env))
+        return self._wiring.hydrator.hydrate(self._lock(env, Platform.host()))
 
     def compare(self, before: Environment | str, after: Environment | str) -> tuple[Change, ...]:
         """Return the packages that are not the same in both, sorted by name."""

@@ -16,6 +16,7 @@ import nbclient
 import nbformat
 import pexpect
 import pytest
+from tests.conftest import finished
 
 if TYPE_CHECKING:
     from tests.conftest import Flows, Ran
@@ -248,6 +249,17 @@ def test_a_notebook_runs_in_the_kernel_of_an_environment(named: Flows) -> None:
     ran = call(flows, "diff", "team/env:v1", mine["full_id"], "--json").succeeded()
     assert {change["kind"] for change in json.loads(ran.stdout)["changes"]} == {"added"}
     made(flows, "team/env:v1", "--name", "mine", "--install-notebook", "--exist-ok")
+
+
+def test_the_same_kernel_can_be_installed_by_several_at_once(named: Flows) -> None:
+    flows = named.using(JUPYTER_DATA_DIR=str(named.home / "jupyter"))
+    command = (flows.python, "-m", "mfenv.cli", "environment", "create", "team/env:v1", "--install-notebook", "--quiet")
+    # What they wait for each other with is made: only kernels are left to be written.
+    flows.call(*command).succeeded()
+    ended = [finished(process).succeeded() for process in [flows.start(*command) for _ in range(4)]]
+    assert len({ran.stdout for ran in ended}) == 1
+    kernel = flows.home / "jupyter" / "kernels" / "mf_team_env_v1" / "kernel.json"
+    assert json.loads(kernel.read_text())["display_name"] == "Metaflow team/env:v1"
 
 
 def test_a_kernel_of_somebody_else_is_left_alone(named: Flows) -> None:

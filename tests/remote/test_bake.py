@@ -43,14 +43,14 @@ def test_a_dockerfile_is_built_without_a_network_and_its_image_needs_nothing_mor
     told = answer(command(baking, "bake", "team/baked:v1", "--output", image, "--json"))
     (full_id,) = told["full_ids"]
     lines = (image / "Dockerfile").read_text().splitlines()
-    assert [line.split()[0] for line in lines] == ["#", "FROM", "COPY", "RUN", "FROM", "COPY", "ENV"]
+    assert [line.split()[0] for line in lines] == ["#", "FROM", "USER", "COPY", "RUN", "FROM", "COPY", "ENV"]
     assert lines[1] == "FROM --platform=linux/amd64 python:3.11 AS made"
 
     # What `docker build --network=none` does.
     inside, made = image / "context", tmp_path / "made"
     made.mkdir()
     remote.configure(volumes={"/mfenv-bake": str(inside), "/opt/mfenv": str(made)})
-    built = remote.rig.sandbox.run("build", ["sh", "-c", lines[3].removeprefix("RUN ")], {}, image="any", seconds=100)
+    built = remote.rig.sandbox.run("build", ["sh", "-c", lines[4].removeprefix("RUN ")], {}, image="any", seconds=100)
     assert (built.code, remote.served) == (0, []), built.stderr
     assert ", with bytecode" in built.stderr
 
@@ -93,9 +93,9 @@ def test_an_image_in_the_oci_layout_is_made_without_docker(baking: Flows, tmp_pa
     assert config["config"]["Env"] == [f"METAFLOW_CONDA_NODE_PATH={path}"]
     assert (config["architecture"], config["os"]) == ("amd64", "linux")
     assert len(config["rootfs"]["diff_ids"]) == len(manifest["layers"]) == 2
-    # The same environment at the same place is the same layer, to the byte but for its bytecode.
+    # The same environment at the same place is the same layer, to the byte.
     below, _ = contents(baking.folder / "one", base["digest"])
-    assert manifest["layers"][0] == below["layers"][0]
+    assert manifest["layers"] == below["layers"] * 2
     with tarfile.open(image / "blobs" / "sha256" / manifest["layers"][1]["digest"].removeprefix("sha256:")) as layer:
         layer.extractall(tmp_path / "root", filter="fully_trusted")
     prefix = path / "envs" / full_id
@@ -103,7 +103,19 @@ def test_an_image_in_the_oci_layout_is_made_without_docker(baking: Flows, tmp_pa
     (tmp_path / "root" / str(prefix).lstrip("/")).rename(prefix)
     ran = baking.call(prefix / "bin" / "python", "-W", "ignore", "-c", "import six, attr; print(attr.__name__)")
     assert ran.succeeded().stdout == "attr\n"
-    assert json.loads((prefix / ".mfenv-ready").read_text())["path"] == str(prefix)
+    # A task that finds it there: its code package names a store that nobody could reach.
+    answer(command(baking, "bake", "team/baked:v1", "--output", baking.folder / "context", "--json"))
+    inside = baking.folder / "context" / "context"
+    metadata = inside / ".mf_meta" / "conda_v2.cnd"
+    metadata.write_text(metadata.read_text().replace("/mfenv-bake/store", "/nowhere"))
+    variables = {
+        "METAFLOW_CONDA_NODE_PATH": str(path),
+        "MF_PATHSPEC": "F/1/0/1",
+        "METAFLOW_EXTRACTED_ROOT": str(inside),
+        "PYTHONPATH": str(inside / "code"),
+    }
+    task = baking.using(**variables).call(baking.python, "-m", "mfenv.bootstrap").succeeded()
+    assert task.stderr == f"Environment {full_id} is ready on this node.\n"
 
 
 def contents(image: Path, digest: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -121,6 +133,10 @@ def contents(image: Path, digest: str) -> tuple[dict[str, Any], dict[str, Any]]:
     [
         (("--path", "here"), "--path: `here` is not a folder for environments"),
         (("--path", "/a b"), "--path: `/a b` is not a folder for environments"),
+        (("--path", "/a/../b"), "--path: `/a/../b` is not a folder for environments"),
+        (("--format", "oci", "--path", "/proc/x"), "--path: `/proc/x` cannot be written to: No such file or directory"),
+        (("--format", "oci", "--path", "/proc"), "--path: `/proc` is there already, and is not empty"),
+        (("--base", "a b"), "--base: `a b` is not the name of an image"),
         (("--base-layout", "x"), "--base-layout is for --format oci"),
         (("--format", "oci", "--base", "x"), "--base names an image in a registry, which nobody asks here"),
         (("--format", "oci", "--base-layout", "nowhere"), "--base-layout: `nowhere` holds no image for amd64"),
@@ -133,6 +149,7 @@ def test_what_cannot_be_baked_is_refused(baking: Flows, words: tuple[str, ...], 
     assert ran.code == 2
     assert expected in ran.stderr
     assert "Traceback" not in ran.text
+    assert not (baking.folder / "image").exists()
 
 
 def test_a_folder_with_something_in_it_is_left_alone(baking: Flows) -> None:

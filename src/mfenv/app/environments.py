@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from mfenv.app.known import KnownEnvironments
+from mfenv.app.known import Found, KnownEnvironments
 from mfenv.app.wiring import Wiring
 from mfenv.domain.digest import LockId, RequestKey
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
-from mfenv.domain.reference import ByLock, EnvironmentRef, Typed, parse_typed
+from mfenv.domain.reference import ByLock, Typed, parse_typed
 from mfenv.errors import EnvironmentsError, InvalidSpec, LockError
 
 _MOST = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a user's word stands for: locks by platform, and the requests that they answered, where known."""
-
-    ref: EnvironmentRef
-    locks: Mapping[Platform, LockId]
-    requests: Mapping[Platform, RequestKey] = field(default_factory=dict)
 
 
 class Environments:
@@ -42,8 +30,7 @@ class Environments:
         first: EnvironmentsError | None = None
         for ref in typed.candidates:
             try:
-                locks, requests = self.known.find_all(ref, where=where)
-                return Found(ref=ref, locks=locks, requests=requests)
+                return self.known.find_all(ref, where=where)
             except InvalidSpec as error:
                 first = first or error
         if typed.digits and (found := self._by_digits(typed, where)):
@@ -54,26 +41,20 @@ class Environments:
     def find(
         self, text: str, *, where: str, platform: Platform | None = None, is_pathspec: bool = False
     ) -> LockedEnvironment:
-        """Return the environment that `text` stands for: that for `platform`, else this machine's, else the only one.
+        """Return the environment that `text` stands for, for `platform`.
 
-        Raises `InvalidSpec` saying which platforms there are.
+        Where that is None: the very one that was named by its id or by a step that ran in it, else that for this
+        machine's platform, else the only one. Raises `InvalidSpec` saying which platforms there are.
         """
         found = self.look_up(text, where=where, is_pathspec=is_pathspec)
-        wanted = platform or self._platform_of(found) or Platform.host()
-        if wanted not in found.locks and platform is None and len(found.locks) == 1:
-            wanted = next(iter(found.locks))
+        wanted = platform or _platform_meant(found)
         if wanted not in found.locks:
             known = ", ".join(sorted(one.value for one in found.locks))
             raise InvalidSpec(
                 f"{where}: `{text}` has no environment for {wanted.value}, only for {known}",
-                hint=f"Choose with --arch, or resolve it for {wanted.value} as well",
+                hint=f"{'R' if platform else 'Choose with --arch, or r'}esolve it for {wanted.value} as well",
             )
         return self.lock(found.locks[wanted], where=where)
-
-    def _platform_of(self, found: Found) -> Platform | None:
-        """Return the platform of the very lock that was named, which others were resolved together with."""
-        named = found.ref.lock if isinstance(found.ref, ByLock) else None
-        return next((platform for platform, lock in found.locks.items() if lock == named), None)
 
     def lock(self, lock_id: LockId, *, where: str) -> LockedEnvironment:
         """Return a lock by its id. Raises `InvalidSpec` when nobody has it."""
@@ -97,6 +78,8 @@ class Environments:
         found = sorted(locks | answers)
         if not found:
             return None
+        if locks and len(found) == 1:
+            return self.known.find_all(ByLock(lock=found[0]), where=where)
         by_platform: dict[Platform, list[LockId]] = {}
         for lock_id in found:
             try:
@@ -114,3 +97,11 @@ class Environments:
             locks={platform: ids[0] for platform, ids in by_platform.items()},
             requests={platform: key for key in requests for platform in by_platform},
         )
+
+
+def _platform_meant(found: Found) -> Platform:
+    """Return the platform that is meant where none is said."""
+    if named := [platform for platform, lock in found.locks.items() if lock == found.named]:
+        return named[0]
+    host = Platform.host()
+    return host if host in found.locks or len(found.locks) != 1 else next(iter(found.locks))

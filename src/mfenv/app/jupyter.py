@@ -31,11 +31,18 @@ _TIME_LIMIT = 120.0
 
 # Run by the environment's own Python (3.7 and later); it answers with one line of JSON.
 _INSTALL = """
-import json, os, sys
+import fcntl, json, os, sys
 asked = json.loads(sys.argv[1])
 from jupyter_client.kernelspec import KernelSpecManager
 from ipykernel.kernelspec import install
-folder = os.path.join(KernelSpecManager().user_kernel_dir, asked["name"])
+kernels = KernelSpecManager().user_kernel_dir
+os.makedirs(kernels, exist_ok=True)
+folder = os.path.join(kernels, asked["name"])
+try:
+    # Two that write the same kernel at once would find each other's files half there; ends with this process.
+    fcntl.flock(os.open(kernels, os.O_RDONLY), fcntl.LOCK_EX)
+except OSError:
+    pass
 path = os.path.join(folder, "kernel.json")
 try:
     with open(path, encoding="utf-8") as file:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, RequestKey
@@ -18,6 +19,17 @@ from mfenv.store.locks import LockStore
 from mfenv.store.project_index import ProjectIndex
 
 _MOST = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a user's word stands for: locks by platform, and the requests that they answered, where known."""
+
+    ref: EnvironmentRef
+    locks: Mapping[Platform, LockId]
+    requests: Mapping[Platform, RequestKey] = field(default_factory=dict)
+    named: LockId | None = None
+    """The very lock that was named by its id or by a step that ran in it; others were resolved together with it."""
 
 
 class KnownEnvironments:
@@ -72,24 +84,27 @@ class KnownEnvironments:
             )
         return lock
 
-    def find_all(self, ref: EnvironmentRef, *, where: str) -> tuple[dict[Platform, LockId], dict[Platform, RequestKey]]:
-        """Return the locks that `ref` names, with those that were resolved together with them, by platform.
+    def find_all(self, ref: EnvironmentRef, *, where: str) -> Found:
+        """Return the locks that `ref` names, with those that were resolved together with them.
 
-        Beside them are the requests that they answered, where those are known. Raises `InvalidSpec` for what is not
-        known.
+        Raises `InvalidSpec` for what is not known.
         """
         if isinstance(ref, ByName):
             alias = self.alias(ref, where=where)
-            return dict(alias.locks), dict(alias.requests)
+            return Found(ref=ref, locks=dict(alias.locks), requests=dict(alias.requests))
         one = ref if isinstance(ref, ByLock) else self._of_step(ref, where)
         lock = self._locks.get(one.lock)
         if lock is None and (taken := self._taken_over(one)):
-            return dict(taken.locks), dict(taken.requests)
+            return Found(ref=ref, locks=dict(taken.locks), requests=dict(taken.requests))
         if lock is None:
             raise _not_there(ref, where)
         siblings = {other: self._locks.sibling(one.lock, other) for other in Platform if other is not lock.platform}
-        locks = {lock.platform: one.lock, **{other: sibling for other, sibling in siblings.items() if sibling}}
-        return locks, {lock.platform: one.request} if one.request else {}
+        return Found(
+            ref=ref,
+            locks={lock.platform: lock.id, **{other: sibling for other, sibling in siblings.items() if sibling}},
+            requests={lock.platform: one.request} if one.request else {},
+            named=lock.id,
+        )
 
     def _taken_over(self, ref: ByLock) -> Alias | None:
         """Return what became of an environment of the existing product, such as that of a run made with it."""

@@ -1,72 +1,61 @@
 """An image as a folder: the OCI image layout (image-spec 1.1), made without Docker.
 
 The format is four small JSON documents and a tar file, named by their digests. The libraries for it on PyPI talk to
-registries and describe these documents as classes; none lays an image out, so it is written by hand.
+registries (`oras`, `python-dxf`) or describe these documents as classes (`opencontainers`); none lays an image out, so
+it is written by hand.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import os
+import stat
 import tarfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from mfenv.app.oci_base import ARCHITECTURES, Base
 from mfenv.domain.digest import Json, canonical_json
 from mfenv.domain.platform import Platform
-from mfenv.errors import InvalidSpec
+from mfenv.io.files import sha256_of
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _INDEX = "application/vnd.oci.image.index.v1+json"
-_BLOCK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
-    """What an image is built upon."""
-
-    layers: tuple[dict[str, Any], ...] = ()
-    config: dict[str, Any]
-    folder: Path | None = None
 
 
 def write_image(
-    folder: Path, trees: Sequence[Path], *, platform: Platform, variables: dict[str, str], base: Path | None = None
+    folder: Path, top: Path, trees: Sequence[Path], *, platform: Platform, variables: Mapping[str, str], base: Base
 ) -> str:
-    """Write an image to `folder` that has the files below `trees`, at the same paths, and these variables.
+    """Write an image to `folder`, which is empty, that has the files of `trees`, which are below `top`.
 
-    It is built upon the image in the layout at `base`; without one, it has nothing else. The same trees give the same
-    image. Return its digest. Raises `InvalidSpec` for a base that cannot be used.
+    They have the same paths in the image. It is built upon `base`, with these variables. The same trees give the same
+    image, whoever's they are and whenever they were made. Return its digest. Raises `InvalidSpec` for a base that is
+    damaged.
     """
-    architecture = {"linux-64": "amd64", "linux-aarch64": "arm64"}[platform.value]
-    below = _read_base(base, architecture) if base else _Base(config={"architecture": architecture, "os": "linux"})
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    for layer in below.layers:
-        assert below.folder is not None
-        _copy(_blob(below.folder, layer["digest"]), blobs)
-    layer, plain = _write_layer(blobs, trees)
-    config = dict(below.config)
+    base.copy_layers(blobs)
+    layer, unpacked = _write_layer(blobs, top, trees)
+    config = dict(base.config)
     inside = dict(config.get("config") or {})
     kept = [one for one in inside.get("Env") or [] if one.partition("=")[0] not in variables]
     inside["Env"] = [*kept, *(f"{name}={value}" for name, value in variables.items())]
-    known = list((config.get("rootfs") or {}).get("diff_ids") or [])
-    config |= {"config": inside, "rootfs": {"type": "layers", "diff_ids": [*known, plain]}}
+    config |= {"config": inside, "rootfs": {"type": "layers", "diff_ids": [*base.layer_digests, unpacked]}}
+    # It may be left out, but what it says must agree with the layers.
     config.pop("history", None)
     manifest: dict[str, Json] = {
         "schemaVersion": 2,
         "mediaType": _MANIFEST,
         "config": _put(blobs, canonical_json(config), _CONFIG),
-        "layers": [*below.layers, layer],
+        "layers": [*map(dict, base.layers), layer],
     }
     described = _put(blobs, canonical_json(manifest), _MANIFEST)
-    index: dict[str, Json] = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [described]}
+    image: dict[str, Json] = {**described, "platform": {"architecture": ARCHITECTURES[platform], "os": "linux"}}
+    index: dict[str, Json] = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [image]}
     (folder / "index.json").write_bytes(canonical_json(index))
     (folder / "oci-layout").write_bytes(canonical_json({"imageLayoutVersion": "1.0.0"}))
     return str(described["digest"])
@@ -78,8 +67,8 @@ def _put(blobs: Path, content: bytes, kind: str) -> dict[str, Json]:
     return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
 
 
-def _write_layer(blobs: Path, trees: Sequence[Path]) -> tuple[dict[str, Json], str]:
-    """Write the trees as a layer; return what describes it, and the digest of what it is uncompressed."""
+def _write_layer(blobs: Path, top: Path, trees: Sequence[Path]) -> tuple[dict[str, Json], str]:
+    """Write the trees as a layer; return what describes it, and the digest of what it is when it is unpacked."""
     partial = blobs / ".layer"
     plain = _Digesting()
     with (
@@ -88,9 +77,8 @@ def _write_layer(blobs: Path, trees: Sequence[Path]) -> tuple[dict[str, Json], s
     ):
         plain.target = packed
         with tarfile.open(fileobj=cast("Any", plain), mode="w|", format=tarfile.PAX_FORMAT) as archive:
-            for path in _paths(trees):
-                _add(archive, path)
-    digest = _digest(partial)
+            _Layer(archive, is_shared=len(trees) > 1).write(top, trees)
+    digest = sha256_of(partial)
     partial.replace(blobs / digest)
     size = (blobs / digest).stat().st_size
     described: dict[str, Json] = {"mediaType": _LAYER, "digest": f"sha256:{digest}", "size": size}
@@ -111,91 +99,53 @@ class _Digesting:
         return len(content)
 
 
-def _paths(trees: Sequence[Path]) -> Iterator[Path]:
-    """Yield the folders that lead to the trees, and all that is in them, in one order for all machines."""
-    above = {parent for tree in trees for parent in tree.parents if parent != parent.parent}
-    yield from sorted(above)
-    for tree in sorted(trees):
-        yield tree
-        for folder, folders, names in os.walk(tree):
-            folders.sort()
-            here = Path(folder)
-            yield from (here / name for name in sorted([*folders, *names]))
+class _Layer:
+    """Writes trees so that nothing of this machine is in the layer but their files."""
+
+    def __init__(self, archive: tarfile.TarFile, *, is_shared: bool) -> None:
+        self._archive = archive
+        self._is_shared = is_shared
+        self._known: dict[tuple[str, bool, str], str] = {}
+
+    def write(self, top: Path, trees: Sequence[Path]) -> None:
+        """Write `top`, the folders from there to the trees, and these, in one order for all machines."""
+        # What is above `top` is the base's, which may have it otherwise; who unpacks a layer makes what is missing.
+        for folder in sorted({top} | {one for tree in trees for one in tree.parents if one.is_relative_to(top)}):
+            self._add(folder, "")
+        for tree in sorted(trees):
+            self._add(tree, "")
+            for path in _inside(tree):
+                self._add(path, path.relative_to(tree).as_posix())
+
+    def _add(self, path: Path, name: str) -> None:
+        found = path.lstat()
+        member = tarfile.TarInfo(path.as_posix().lstrip("/"))
+        # For everybody: the rights that files have here depend on who made them.
+        is_program = bool(found.st_mode & stat.S_IXUSR)
+        member.mode = 0o755 if is_program else 0o644
+        if stat.S_ISLNK(found.st_mode):
+            member.type, member.linkname, member.mode = tarfile.SYMTYPE, str(path.readlink()), 0o777
+        elif stat.S_ISDIR(found.st_mode):
+            member.type, member.mode = tarfile.DIRTYPE, 0o755
+        elif known := self._other_name(path, name, member.name, is_program=is_program):
+            member.type, member.linkname = tarfile.LNKTYPE, known
+        else:
+            member.size = found.st_size
+            with path.open("rb") as content:
+                self._archive.addfile(member, content)
+            return
+        self._archive.addfile(member)
+
+    def _other_name(self, path: Path, name: str, place: str, *, is_program: bool) -> str | None:
+        """Return where another tree has the same file at the same place: environments share most of what they have."""
+        if not self._is_shared:
+            return None
+        known = self._known.setdefault((name, is_program, sha256_of(path)), place)
+        return None if known == place else known
 
 
-def _add(archive: tarfile.TarFile, path: Path) -> None:
-    member = archive.gettarinfo(str(path), str(path).lstrip("/"))
-    if member.islnk():
-        # Files of a prefix are links to those of a cache, which is not in the image.
-        member.type, member.linkname, member.size = tarfile.REGTYPE, "", path.stat().st_size
-    member.uid = member.gid = member.mtime = 0
-    member.uname = member.gname = ""
-    if member.isreg():
-        with path.open("rb") as content:
-            archive.addfile(member, content)
-    else:
-        archive.addfile(member)
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-# ---------------------------------------------------------------- what it is built upon
-
-
-def _read_base(folder: Path, architecture: str) -> _Base:
-    try:
-        index = json.loads((folder / "index.json").read_bytes())
-        manifest = _manifest(folder, index, architecture)
-        config = json.loads(_checked(folder, manifest["config"]["digest"]))
-        layers = tuple(manifest["layers"])
-        for layer in layers:
-            if _digest(_blob(folder, layer["digest"])) != layer["digest"].partition(":")[2]:
-                raise InvalidSpec(f"--base-layout: the layer `{layer['digest']}` in `{folder}` is damaged")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise InvalidSpec(
-            f"--base-layout: `{folder}` holds no image for {architecture} in the OCI layout",
-            hint="Make one with `skopeo copy docker://IMAGE oci:FOLDER`",
-            output=f"{type(error).__name__}: {error}",
-        ) from error
-    if config.get("architecture") != architecture:
-        raise InvalidSpec(
-            f"--base-layout: the image in `{folder}` is for {config.get('architecture')}, not for {architecture}"
-        )
-    return _Base(layers=layers, config=config, folder=folder)
-
-
-def _manifest(folder: Path, index: dict[str, Any], architecture: str) -> dict[str, Any]:
-    """Return the manifest of an index, or of the index in it, that is for an architecture."""
-    fitting = [
-        one
-        for one in index["manifests"]
-        if (one.get("platform") or {}).get("architecture", architecture) == architecture
-    ]
-    found: dict[str, Any] = json.loads(_checked(folder, next(iter(fitting))["digest"]))
-    return _manifest(folder, found, architecture) if "manifests" in found else found
-
-
-def _checked(folder: Path, digest: str) -> bytes:
-    content = _blob(folder, digest).read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest.partition(":")[2]:
-        raise InvalidSpec(f"--base-layout: `{digest}` in `{folder}` is damaged")
-    return content
-
-
-def _blob(folder: Path, digest: str) -> Path:
-    kind, _, name = digest.partition(":")
-    if kind != "sha256" or not name.isalnum():
-        raise ValueError(digest)
-    return folder / "blobs" / kind / name
-
-
-def _copy(path: Path, blobs: Path) -> None:
-    with path.open("rb") as source, (blobs / path.name).open("wb") as target:
-        for block in iter(lambda: source.read(_BLOCK), b""):
-            target.write(block)
+def _inside(tree: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(tree):
+        folders.sort()
+        here = Path(folder)
+        yield from (here / name for name in sorted([*folders, *names]))

@@ -46,10 +46,10 @@ def main(environ: Mapping[str, str], *, is_last: bool = False) -> str:
             # On Argo, a start step learns of parameters in the same breath as it begins: it comes here twice.
             found = late(flow, assignment, Node.here(environ), log, may_wait=task.step == "start" and not is_last)
             if found is None:
-                found = flow.locks[flow.before_start[1]], flow.before_start
+                found = flow.lock(flow.before_start), flow.before_start
             lock, identity = found
         else:
-            lock, identity = flow.locks[assignment[1]], assignment
+            lock, identity = flow.lock(assignment), assignment
         node = Node.here(environ)
         marker = environment(flow, lock, identity, node, log)
         return activate.lines(marker, identity, environ, node.root)
@@ -96,7 +96,8 @@ def _datastore_root(environ: Mapping[str, str]) -> str:
 
 if __name__ == "__main__":
     # Standard output belongs to the shell: what else is printed there must not be evaluated.
-    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # Folders in PATH may have names that are no text.
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape")
     os.dup2(2, 1)
     print(main(os.environ, is_last="--last" in sys.argv), file=answer, flush=True)
     # Threads may still wait for a store that does not answer.

@@ -7,16 +7,17 @@ identity, a managed identity.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import threading
 import time
 import urllib.parse
 from email.utils import formatdate
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Dict, List, Mapping, NamedTuple, Optional
 
-from mfenv.bootstrap.http import Answer, Connections, HttpError, Refused
-from mfenv.bootstrap.objects import Client, NoCredentials, place
+from mfenv.bootstrap.http import Answer, Connections
+from mfenv.bootstrap.objects import Client, NoCredentials, first_found, place
 
 _SCOPE = "https://storage.azure.com"
 _VERSION = "2021-12-02"
@@ -71,11 +72,11 @@ class AzureClient(Client):
             query = {"restype": "container", "comp": "list", "prefix": self._folder + prefix}
             query.update({"marker": marker} if marker else {})
             text = b"".join(self._ask("GET", "", urllib.parse.urlencode(query), {}).blocks(1 << 16)).decode("utf-8-sig")
-            found += [_plain(one)[len(self._folder) :] for one in re.findall(r"<Name>([^<]*)</Name>", text)]
+            found += [html.unescape(one)[len(self._folder) :] for one in re.findall(r"<Name>([^<]*)</Name>", text)]
             more = re.search(r"<NextMarker>([^<]+)</NextMarker>", text)
             if not more:
                 return sorted(found)
-            marker = _plain(more.group(1))
+            marker = html.unescape(more.group(1))
 
     def _ask(
         self, method: str, key: str, query: str, headers: Mapping[str, str], body: Optional[bytes] = None
@@ -97,30 +98,21 @@ class AzureClient(Client):
             return self._found
 
 
-def _plain(text: str) -> str:
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
-
-
 def find_token(environ: Mapping[str, str], connections: Connections) -> Token:
     """Return a token for the task. Raises `NoCredentials` saying where one was looked for."""
-    ways: List[Callable[[], Optional[Token]]] = [
-        lambda: _of_client(environ, connections),
-        lambda: _of_app_service(environ, connections),
-        lambda: _of_machine(environ, connections),
+    ways = {
+        "its client": lambda: _of_client(environ, connections),
+        "its managed identity": lambda: _of_app_service(environ, connections),
+        "the machine": lambda: _of_machine(environ, connections),
+    }
+    found: Token = first_found(
+        ways,
         _of_azure_identity,
-    ]
-    for way in ways:
-        try:
-            found = way()
-        except (HttpError, Refused, OSError, ValueError, KeyError):
-            continue
-        if found:
-            return found
-    raise NoCredentials(
         "nothing on this machine says who the task is to Azure",
-        hint="Give the pod a workload identity or a managed identity, or AZURE_CLIENT_ID, AZURE_TENANT_ID and "
+        "Give the pod a workload identity or a managed identity, or AZURE_CLIENT_ID, AZURE_TENANT_ID and "
         "AZURE_CLIENT_SECRET",
     )
+    return found
 
 
 def _of_client(environ: Mapping[str, str], connections: Connections) -> Optional[Token]:
@@ -170,9 +162,7 @@ def _served(content: bytes) -> Token:
 
 def _of_azure_identity() -> Optional[Token]:
     """Ask the vendor's own library, where the image has it: it knows more ways."""
-    try:
-        from azure.identity import DefaultAzureCredential
-    except ImportError:
-        return None
+    from azure.identity import DefaultAzureCredential
+
     found = DefaultAzureCredential().get_token(_SCOPE + "/.default")
     return Token(found.token, float(found.expires_on))

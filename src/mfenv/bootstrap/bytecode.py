@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import tarfile
+import zlib
 from typing import Dict, List, Mapping, Optional
 
 from mfenv.bootstrap.failure import BootstrapError
@@ -36,9 +37,10 @@ def members(archive: bytes) -> Dict[str, bytes]:
         for member in packed:
             parts = member.name.split("/")
             content = packed.extractfile(member) if member.isreg() else None
-            if content is not None and parts[0] == "lib" and parts[-2:-1] == ["__pycache__"] and ".." not in parts:
+            is_module = parts[0] == "lib" and parts[-2:-1] == ["__pycache__"] and parts[-1].endswith(".pyc")
+            if content is not None and is_module and ".." not in parts:
                 found[member.name] = content.read()
-    except (tarfile.TarError, EOFError, OSError):
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError):
         # What came before is whole.
         return found
     return found

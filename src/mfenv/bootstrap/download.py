@@ -19,12 +19,8 @@ def main(arguments: List[str]) -> None:
     root, _, key = url.rpartition("/")
     try:
         open_objects(kind, root, os.environ).fetch(key, file)
-    except NoCredentials as error:
-        sys.exit(_complain(error, 3))
     except ObjectError as error:
-        sys.exit(_complain(error, 1))
-
-
-def _complain(error: ObjectError, code: int) -> int:
-    print("%s\nhint: %s" % (error.message, error.hint), file=sys.stderr)
-    return code
+        print("%s\nhint: %s" % (error.message, error.hint), file=sys.stderr)
+        sys.exit(3 if isinstance(error, NoCredentials) else 1)
+    except OSError as error:
+        sys.exit("`%s` cannot be written: %s" % (file, error.strerror or error))

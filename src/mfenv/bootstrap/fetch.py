@@ -15,11 +15,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Dict, Iterator, List, Sequence
 
 from mfenv.bootstrap import bytecode
+from mfenv.bootstrap.failure import BootstrapError
 from mfenv.bootstrap.flow_file import File
-from mfenv.bootstrap.objects import Missing, Objects
+from mfenv.bootstrap.objects import Denied, Missing, Objects
 
 _AT_ONCE = 16
 _BLOCK = 1 << 20
+_MOMENT = 2.0
+"""Seconds that files under way have to be given up."""
 
 
 class Fetcher:
@@ -30,7 +33,9 @@ class Fetcher:
         self._objects = objects
         self._archives = os.path.join(root, "archives")
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mfenv-fetch")
-        self._counting = threading.Lock()
+        self._counting = threading.Condition()
+        self._under_way = 0
+        self._is_closed = False
         self.files = 0
         """How many files came."""
         self.size = 0
@@ -66,7 +71,8 @@ class Fetcher:
 
     def _first(self, files: List[File]) -> File:
         for file in files[:-1]:
-            with contextlib.suppress(Missing):
+            # Where a task may not list, a store refuses what is not there as if it were secret.
+            with contextlib.suppress(Missing, Denied):
                 self._one(file)
                 return file
         self._one(files[-1])
@@ -79,14 +85,30 @@ class Fetcher:
         with held(os.path.join(os.path.dirname(path), ".lock")):
             if is_whole(path, file.sha256):
                 return
-            self._objects.fetch(file.key, path, sha256=file.sha256, size=file.size)
+            with self._counting:
+                self._go_on(0)
+                self._under_way += 1
+            try:
+                self._objects.fetch(file.key, path, sha256=file.sha256, size=file.size, on_bytes=self._go_on)
+            finally:
+                with self._counting:
+                    self._under_way -= 1
+                    self._counting.notify_all()
             with self._counting:
                 self.files += 1
                 self.size += os.path.getsize(path)
 
+    def _go_on(self, count: int) -> None:  # noqa: ARG002
+        if self._is_closed:
+            raise BootstrapError("nobody waits for it any more")
+
     def close(self) -> None:
         """Begin nothing more, and leave nothing half-fetched: nobody waits for what is still under way."""
-        self._pool.shutdown(wait=False)
+        with self._counting:
+            self._is_closed = True
+            self._pool.shutdown(wait=False)
+            # One that waits for a silent store leaves nothing either: see below.
+            self._counting.wait_for(lambda: not self._under_way, _MOMENT)
         for path in glob.glob(os.path.join(self._archives, "*", "*.%d.*.part" % os.getpid())):
             with contextlib.suppress(OSError):
                 os.unlink(path)

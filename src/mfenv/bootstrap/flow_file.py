@@ -6,13 +6,16 @@ Python 3.8 and the standard library only: see `mfenv.bootstrap`. Who writes it, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from mfenv.bootstrap.failure import BootstrapError
+
+_SCHEMA = "mfenv/metadata/1"
 
 
 class File(NamedTuple):
@@ -59,13 +62,24 @@ class FlowFile(NamedTuple):
         """What a start step runs in whose environment waits for parameters."""
         return self.steps.get("_parameters")
 
+    def lock(self, assignment: List[str]) -> Any:
+        """Return the lock that a step is assigned. Raises `BootstrapError`."""
+        if assignment[1] not in self.locks:
+            raise BootstrapError(
+                "the code package does not have the environment `%s`" % assignment[1],
+                hint="Launch or deploy the flow again",
+            )
+        return self.locks[assignment[1]]
+
     def wheels(self, platform_name: str) -> List[File]:
         """Return the wheels that make environments on a platform. Raises `BootstrapError`."""
-        return [self._tool(file, platform_name) for file in self._toolchain(platform_name)["wheels"]]
+        with _understood("toolchain"):
+            return [self._tool(file, platform_name) for file in self._toolchain(platform_name)["wheels"]]
 
     def runtime(self, platform_name: str) -> File:
         """Return the archive of a Python for a platform, for images whose own is too old. Raises `BootstrapError`."""
-        return self._tool(self._toolchain(platform_name)["runtime"], platform_name)
+        with _understood("toolchain"):
+            return self._tool(self._toolchain(platform_name)["runtime"], platform_name)
 
     def bytecode(self, lock_id: str) -> str:
         """Return the key of the compiled modules of an environment."""
@@ -74,8 +88,7 @@ class FlowFile(NamedTuple):
 
     def _tool(self, file: Any, platform_name: str) -> File:
         assert self.store is not None
-        key = "%s%s/%s/%s" % (self.store.toolchain, platform_name, file["sha256"], file["name"])
-        return File(name=file["name"], key=key, sha256=file["sha256"], size=file.get("size"))
+        return _file(file, "%s%s/" % (self.store.toolchain, platform_name))
 
     def _toolchain(self, platform_name: str) -> Any:
         if platform_name not in self.toolchains:
@@ -86,36 +99,76 @@ class FlowFile(NamedTuple):
         return self.toolchains[platform_name]
 
     def choices(self, lock: Any) -> List[List[File]]:
-        """Return the files of a lock; for each, those that will do, the better ones first."""
-        conda = [[one[kind] for kind in ("converted", "file") if kind in one] for one in lock["packages"]]
-        pypi = [[one["file"]] for one in lock.get("pypi", [])]
-        return [[self._package(file) for file in files] for files in conda + pypi]
+        """Return the files of a lock; for each, those that will do, the better ones first. Raises `BootstrapError`."""
+        with _understood("lock"):
+            conda = [[*([one["converted"]] if "converted" in one else []), one["file"]] for one in lock["packages"]]
+            pypi = [[one["file"]] for one in lock.get("pypi", [])]
+            return [[self._package(file) for file in files] for files in conda + pypi]
 
     def _package(self, file: Any) -> File:
         assert self.store is not None
-        sha256 = file["sha256"]
-        key = "%s%s/%s/%s" % (self.store.packages, sha256[:2], sha256, file["name"])
-        return File(name=file["name"], key=key, sha256=sha256, size=file.get("size"))
+        return _file(file, "%s%s/" % (self.store.packages, file["sha256"][:2]))
+
+
+def _file(fields: Any, prefix: str) -> File:
+    name, sha256, size = fields["name"], fields["sha256"], fields.get("size")
+    # They become paths on this machine.
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256) or not re.fullmatch(r"[^/\0]*[^/\0.][^/\0]*", name):
+        raise ValueError("`%s` of digest `%s` is no file's name or no SHA-256" % (name, sha256))
+    if size is not None and not isinstance(size, int):
+        raise ValueError("`%s` is no size" % (size,))
+    return File(name=name, key="%s%s/%s" % (prefix, sha256, name), sha256=sha256, size=size)
 
 
 def read(path: str) -> FlowFile:
     """Read the metadata file of a code package. Raises `BootstrapError`."""
-    try:
+    with _understood("`%s`" % os.path.basename(path)):
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
+        if document["schema"] != _SCHEMA:
+            raise ValueError("its schema is `%s`, not `%s`" % (document["schema"], _SCHEMA))
         node = document.get("node") or {}
         store = node.get("store")
-        return FlowFile(
-            steps=document["steps"],
-            locks=document["locks"],
-            store=Store(**store) if store else None,
-            toolchains=node.get("toolchains", {}),
-            compiling=node.get("compiling", []),
+        return _checked(
+            FlowFile(
+                steps=document["steps"],
+                locks=document["locks"],
+                store=Store(**store) if store else None,
+                toolchains=node.get("toolchains", {}),
+                compiling=node.get("compiling", []),
+            )
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+
+
+def _checked(flow: FlowFile) -> FlowFile:
+    for step, assignment in flow.steps.items():
+        if not _is_assignment(assignment, flow.locks):
+            raise ValueError("the environment of step `%s` is malformed" % step)
+    is_store = flow.store is None or all(isinstance(one, str) for one in flow.store)
+    if not is_store or not isinstance(flow.toolchains, dict) or not isinstance(flow.compiling, list):
+        raise ValueError("`node` is malformed")
+    return flow
+
+
+def _is_assignment(assignment: Any, locks: Any) -> bool:
+    if isinstance(assignment, dict):
+        name = assignment.get("name", assignment.get("pathspec"))
+        return isinstance(name, str) and isinstance(assignment.get("platform"), str)
+    if isinstance(assignment, list):
+        is_whole = len(assignment) == 3 and all(isinstance(one, str) for one in assignment)
+        return is_whole and isinstance(locks.get(assignment[1], {}), dict)
+    return assignment is None
+
+
+@contextlib.contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """Turn what comes of an unexpected shape into an error that names the thing."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        words = str(error) if isinstance(error, (OSError, ValueError)) else "%s: %s" % (type(error).__name__, error)
         raise BootstrapError(
-            "the code package's `%s` cannot be read: %s" % (os.path.basename(path), error),
-            hint="Launch or deploy the flow again",
+            "the code package's %s cannot be read: %s" % (what, words), hint="Launch or deploy the flow again"
         ) from error
 
 
@@ -141,9 +194,12 @@ def refuse_other_machines(wanted: str, lock: Any) -> None:
         )
     if not wanted.startswith("linux"):
         return
-    needs = [
-        (_glibc(depend), one["conda"]["name"]) for one in lock["packages"] for depend in one["conda"].get("depends", [])
-    ]
+    with _understood("lock"):
+        needs = [
+            (_glibc(depend), str(one["conda"]["name"]))
+            for one in lock["packages"]
+            for depend in one["conda"].get("depends", [])
+        ]
     needed, name = max(needs, default=((0, 0), ""))
     has = _this_glibc()
     if needed > (has or (0, 0)):

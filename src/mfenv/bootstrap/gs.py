@@ -15,8 +15,8 @@ import time
 import urllib.parse
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
-from mfenv.bootstrap.http import Answer, Connections, HttpError, Refused
-from mfenv.bootstrap.objects import Client, NoCredentials, place
+from mfenv.bootstrap.http import Answer, Connections
+from mfenv.bootstrap.objects import Client, first_found, place
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _TOKENS = "https://oauth2.googleapis.com/token"
@@ -68,6 +68,8 @@ class GsClient(Client):
         while True:
             path = "/storage/v1/b/%s/o?%s" % (self._bucket, urllib.parse.urlencode(query))
             page = json.loads(b"".join(self._ask("GET", path, {}).blocks(1 << 16)))
+            if not isinstance(page, dict):
+                raise ValueError("not a page of names")  # noqa: TRY004
             found += [one["name"][len(self._folder) :] for one in page.get("items", [])]
             if not page.get("nextPageToken"):
                 return sorted(found)
@@ -89,18 +91,18 @@ class GsClient(Client):
 
 def find_token(environ: Mapping[str, str], connections: Connections) -> Token:
     """Return a token for the task. Raises `NoCredentials` saying where one was looked for."""
-    for way in (_of_file, _of_machine, _of_google_auth):
-        try:
-            found = way(environ, connections)
-        except (HttpError, Refused, OSError, ValueError, KeyError, IndexError):
-            continue
-        if found:
-            return found
-    raise NoCredentials(
+    ways = {
+        "its file of credentials": lambda: _of_file(environ, connections),
+        "the machine": lambda: _of_machine(environ, connections),
+    }
+    found: Token = first_found(
+        ways,
+        _of_google_auth,
         "nothing on this machine says who the task is to Google Cloud",
-        hint="Give the pod's service account a Google service account (workload identity), or a key in "
+        "Give the pod's service account a Google service account (workload identity), or a key in "
         "GOOGLE_APPLICATION_CREDENTIALS",
     )
+    return found
 
 
 def _of_file(environ: Mapping[str, str], connections: Connections) -> Optional[Token]:
@@ -119,7 +121,7 @@ def _of_file(environ: Mapping[str, str], connections: Connections) -> Optional[T
         return _exchanged(connections, _TOKENS, {"grant_type": "refresh_token", **form})
     if kind == "external_account":
         return _of_external_account(fields, connections)
-    return None
+    raise ValueError("`%s` is a kind that only google-auth knows" % kind)
 
 
 def _of_service_account(fields: Mapping[str, str], connections: Connections) -> Token:
@@ -138,6 +140,9 @@ def _of_service_account(fields: Mapping[str, str], connections: Connections) -> 
 def _of_external_account(fields: Mapping[str, Any], connections: Connections) -> Token:
     """Exchange what another identity provider gave this machine (RFC 8693)."""
     source = fields["credential_source"]
+    if "environment_id" in source:
+        # Its `url` is not where the subject is, but where google-auth begins to ask AWS.
+        raise ValueError("only google-auth knows this kind of source")
     if "file" in source:
         with open(source["file"], encoding="utf-8") as file:
             subject = file.read().strip()
@@ -168,13 +173,11 @@ def _of_machine(environ: Mapping[str, str], connections: Connections) -> Optiona
     return _served(connections.read("GET", url, {"Metadata-Flavor": "Google"}, timeout=2.0))
 
 
-def _of_google_auth(environ: Mapping[str, str], connections: Connections) -> Optional[Token]:  # noqa: ARG001
+def _of_google_auth() -> Optional[Token]:
     """Ask the vendor's own library, where the image has it: it knows more ways."""
-    try:
-        import google.auth
-        from google.auth.transport.requests import Request
-    except ImportError:
-        return None
+    import google.auth
+    from google.auth.transport.requests import Request
+
     found, _ = google.auth.default(scopes=[_SCOPE])
     found.refresh(Request())
     return Token(found.token, time.time() + 3000)
@@ -215,11 +218,13 @@ def _key(pem: str) -> "tuple[int, int]":
     """Return modulus and private exponent. Raises `ValueError` or `IndexError` for what is no key."""
     body = "".join(line for line in pem.strip().splitlines() if "-----" not in line)
     fields = _sequence(base64.b64decode(body))
-    if isinstance(fields[1], int):
-        return fields[1], fields[3]
-    # PKCS #8 wraps the key.
-    inner = _sequence(fields[2])
-    return inner[1], inner[3]
+    if not isinstance(fields[1], int):
+        # PKCS #8 wraps the key.
+        fields = _sequence(fields[2])
+    modulus, exponent = fields[1], fields[3]
+    if not isinstance(modulus, int) or not isinstance(exponent, int):
+        raise ValueError("not an RSA key")  # noqa: TRY004
+    return modulus, exponent
 
 
 def _sequence(content: bytes) -> List[Any]:

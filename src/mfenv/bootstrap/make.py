@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -42,16 +43,15 @@ class Node(NamedTuple):
     def here(cls, environ: Mapping[str, str]) -> Node:
         """Find the folders: what METAFLOW_CONDA_NODE_PATH says, if that can be written to, else a temporary one."""
         chosen = environ.get("METAFLOW_CONDA_NODE_PATH") or None
-        own = os.path.join(os.path.realpath(tempfile.gettempdir()), "mfenv-%d" % os.getuid())
         if chosen is None:
-            return cls(baked=None, root=own, environ=environ)
+            return cls(baked=None, root=_own_folder(), environ=environ)
         chosen = os.path.abspath(chosen)
         try:
             os.makedirs(chosen, exist_ok=True)
             usable = os.access(chosen, os.W_OK)
         except OSError:
             usable = False
-        return cls(baked=chosen, root=chosen if usable else own, environ=environ)
+        return cls(baked=chosen, root=chosen if usable else _own_folder(), environ=environ)
 
     def ready(self, lock_id: str) -> Optional[Dict[str, Any]]:
         """Return the marker of an environment that is ready here."""
@@ -60,6 +60,16 @@ class Node(NamedTuple):
             if marker:
                 return marker
         return None
+
+
+def _own_folder() -> str:
+    """Return the folder of this user below the temporary one, where others may have put something of that name."""
+    path = os.path.join(os.path.realpath(tempfile.gettempdir()), "mfenv-%d" % os.getuid())
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    found = os.lstat(path)
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return path if is_own else tempfile.mkdtemp(prefix="mfenv-")
 
 
 def environment(flow: FlowFile, lock: Any, identity: List[str], node: Node, log: TaskLog) -> Dict[str, Any]:
@@ -237,7 +247,11 @@ class _Maker:
         job = {"task": "hydrate", "lock": lock_id, "root": node.root, "uv": uv, "paths": tools.paths}
         self._process = _start(tools.python, job, node)
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(lock) + "\n")
+        # One that has ended already says why in `finish`.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(lock) + "\n")
+            # It begins with the lock while packages still arrive.
+            self._process.stdin.flush()
 
     def finish(self) -> str:
         """Return where the environment is when it is ready. Raises `BootstrapError`."""

@@ -18,6 +18,8 @@ from mfenv.bootstrap.failure import BootstrapError
 from mfenv.bootstrap.http import Answer, Connections, HttpError, Refused
 
 _TRIES = 5
+_TRIES_WHILE_BUSY = 8
+"""In half a minute: where thousands of tasks begin at once, a store says for a while that it has too much to do."""
 _FIRST_PAUSE = 0.2
 _BLOCK = 1 << 18
 
@@ -60,6 +62,51 @@ class Client:
     def names(self, prefix: str) -> List[str]:
         """Return the keys that begin with `prefix`."""
         raise NotImplementedError
+
+
+def first_found(ways: Mapping[str, Callable[[], Any]], vendors: Callable[[], Any], nothing: str, hint: str) -> Any:
+    """Return the first credentials that one of `ways` finds, by the names of those who give them.
+
+    One that is there, and fails, ends the search, as the vendors' libraries do it: whoever comes next would be another.
+    Only `vendors`, the library of an image that has it, is asked then. Raises `NoCredentials` saying what went wrong.
+    """
+    wrong = ""
+    for name, way in ways.items():
+        try:
+            found = _patiently(way)
+            if found:
+                return found
+        except Refused as refused:
+            wrong = ": %s answers %d %s" % (name, refused.status, refused.word)
+        except HttpError as error:
+            wrong = ": %s does not answer (%s)" % (name, error)
+        except OSError as error:
+            wrong = ": %s has no `%s` (%s)" % (name, error.filename, error.strerror)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            # Without its words, which may hold a part of a credential.
+            wrong = ": what %s says is malformed" % name
+        if wrong:
+            break
+    try:
+        found = vendors()
+    except Exception:  # noqa: BLE001
+        # A library of any version, with errors of its own; most often there is none.
+        found = None
+    if found:
+        return found
+    raise NoCredentials(nothing + wrong, hint=hint)
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """Ask again where an answer is for a moment: whoever knows who tasks are may have too much to do as well."""
+    for attempt in range(_TRIES - 1):
+        try:
+            return ask()
+        except Refused as refused:
+            if not refused.is_for_a_moment:
+                raise
+        time.sleep(_pause(attempt))
+    return ask()
 
 
 class Objects:
@@ -124,12 +171,12 @@ class Objects:
         """Yield the bytes of an object; one that is cut off is asked for again, from where it stopped."""
         got, length = 0, -1
         tries = 0
-        while length < 0 or got < length:
+        while got != length:
             answer: Answer = self._tried(key, lambda start=got: self._client.get(key, start))  # type: ignore[misc]
-            length = got + answer.length if length < 0 else length
+            length = answer.start + answer.length
             before = got
             try:
-                for block in answer.blocks(_BLOCK):
+                for block in _from(got, answer):
                     got += len(block)
                     yield block
             except HttpError as error:
@@ -137,21 +184,25 @@ class Objects:
                 if tries >= _TRIES:
                     raise self._unreachable(key, error) from error
                 time.sleep(_pause(tries))
-            if got == before and length > got:
-                tries += 1
-                if tries >= _TRIES:
-                    raise self._unreachable(key, HttpError("the connection ends too early"))
 
     def _tried(self, key: str, ask: Callable[[], Any]) -> Any:
-        for attempt in range(_TRIES):
+        for attempt in range(_TRIES_WHILE_BUSY):
             try:
                 return ask()
             except Refused as refused:
-                if not refused.is_for_a_moment or attempt == _TRIES - 1:
+                if not refused.is_for_a_moment or attempt == _TRIES_WHILE_BUSY - 1:
                     raise self._refusal(key, refused) from refused
             except HttpError as error:
-                if attempt == _TRIES - 1:
+                if attempt >= _TRIES - 1:
                     raise self._unreachable(key, error) from error
+            except ValueError:
+                # Such an error quotes what was to be sent, which may be a password.
+                raise Unreachable(
+                    "`%s` cannot be had from %s: its address, its answer or the credentials are malformed"
+                    % (key, self._client.location),
+                    hint="Check the settings of the datastore, and what the task's variables and files say of "
+                    "credentials",
+                ) from None
             time.sleep(_pause(attempt))
         raise AssertionError
 
@@ -170,11 +221,22 @@ class Objects:
             )
         if refused.status in (401, 403):
             return Denied(
-                "the task may not read `%s` in %s (%d %s)" % what,
+                "the task may not have `%s` in %s (%d %s)" % what,
                 hint="Give the task's role access to the datastore; without the right to list it, what is not there is "
                 "refused in this way, too",
             )
         return Unreachable("`%s` cannot be had from %s: it answers %d %s" % what, hint="Run the task again")
+
+
+def _from(position: int, answer: Answer) -> Iterator[bytes]:
+    """Yield what an answer has from a byte of the object on; some proxies begin at the beginning, whatever is asked."""
+    if not answer.start <= position <= answer.start + answer.length:
+        answer.close()
+        raise HttpError("it answers with another part than was asked for")
+    ahead = position - answer.start
+    for block in answer.blocks(_BLOCK):
+        yield block[ahead:]
+        ahead = max(0, ahead - len(block))
 
 
 def _pause(attempt: int) -> float:
@@ -197,7 +259,7 @@ class LocalClient(Client):
         except PermissionError:
             raise Refused(403, "permission denied") from None
         file.seek(start)
-        return Answer(file, os.fstat(file.fileno()).st_size - start)
+        return Answer(file, os.fstat(file.fileno()).st_size - start, start)
 
     def put(self, key: str, content: bytes) -> None:
         """See `Client.put`."""
@@ -240,7 +302,9 @@ def _client(kind: str, root: str, environ: Mapping[str, str]) -> Client:
         return GsClient(root, environ)
     if kind == "local":
         return LocalClient(root)
-    raise ObjectError("environments cannot be fetched from the datastore `%s`" % kind)
+    raise ObjectError(
+        "environments cannot be fetched from the datastore `%s`" % kind, hint="Use `s3`, `azure`, `gs` or `local`"
+    )
 
 
 def place(root: str) -> "tuple[str, str]":

@@ -9,16 +9,17 @@ from __future__ import annotations
 import configparser
 import hashlib
 import hmac
+import html
 import json
 import os
 import re
 import threading
 import urllib.parse
 from datetime import datetime, timedelta, timezone
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
-from mfenv.bootstrap.http import Answer, Connections, HttpError, Refused
-from mfenv.bootstrap.objects import Client, NoCredentials, place
+from mfenv.bootstrap.http import Answer, Connections, Refused
+from mfenv.bootstrap.objects import Client, first_found, place
 
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 _EARLY = timedelta(minutes=5)
@@ -96,8 +97,9 @@ class S3Client(Client):
         self.location = root
         self._bucket, folder = place(root)
         self._folder = folder + "/" if folder else ""
-        self.connections = Connections(environ)
-        self.connections.verifies = environ.get("METAFLOW_S3_VERIFY_CERTIFICATE", "").lower() not in ("0", "false")
+        verify = environ.get("METAFLOW_S3_VERIFY_CERTIFICATE", "")
+        self.connections = Connections({**environ, "AWS_CA_BUNDLE": verify} if os.path.isfile(verify) else environ)
+        self.connections.verifies = verify.lower() not in ("0", "false")
         self._profile = _profile(environ)
         self._region = (
             environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or self._profile.get("region") or "us-east-1"
@@ -109,6 +111,8 @@ class S3Client(Client):
             or ""
         ).rstrip("/")
         self._finding = threading.Lock()
+        # Whom the bucket does not have to prove itself to is not whom tokens are sent to.
+        self._asking = Connections(environ)
         self._environ = environ
         self._found: Optional[Credentials] = None
 
@@ -119,7 +123,9 @@ class S3Client(Client):
 
     def put(self, key: str, content: bytes) -> None:
         """See `Client.put`."""
-        for _ in self._ask("PUT", self._folder + key, "", {}, content).blocks(1 << 16):
+        encryption = self._environ.get("METAFLOW_S3_SERVER_SIDE_ENCRYPTION")
+        headers = {"x-amz-server-side-encryption": encryption} if encryption else {}
+        for _ in self._ask("PUT", self._folder + key, "", headers, content).blocks(1 << 16):
             pass
 
     def names(self, prefix: str) -> List[str]:
@@ -131,11 +137,11 @@ class S3Client(Client):
             query += "&continuation-token=%s" % _quoted(token) if token else ""
             text = b"".join(self._ask("GET", "", query, {}).blocks(1 << 16)).decode()
             keys = re.findall(r"<Key>([^<]*)</Key>", text)
-            found += [_plain(one)[len(self._folder) :] for one in keys]
+            found += [html.unescape(one)[len(self._folder) :] for one in keys]
             more = re.search(r"<NextContinuationToken>([^<]*)</NextContinuationToken>", text)
             if not more:
                 return sorted(found)
-            token = _plain(more.group(1))
+            token = html.unescape(more.group(1))
 
     def _ask(
         self, method: str, key: str, query: str, headers: Mapping[str, str], body: Optional[bytes] = None
@@ -148,11 +154,10 @@ class S3Client(Client):
             try:
                 return self.connections.ask(method, url, signed, body)[1]
             except Refused as refused:
-                region = refused.headers.get("x-amz-bucket-region")
                 # Another region's bucket says so itself, once.
-                if last or not region or region == self._region:
+                if last or refused.region in ("", self._region):
                     raise
-                self._region = region
+                self._region = refused.region
         raise AssertionError
 
     def _url(self, key: str, query: str) -> str:
@@ -167,12 +172,8 @@ class S3Client(Client):
     def _credentials(self, now: datetime) -> Credentials:
         with self._finding:
             if self._found is None or (self._found.expires and self._found.expires - _EARLY < now):
-                self._found = find_credentials(self._environ, self.connections, self._region)
+                self._found = find_credentials(self._environ, self._asking, self._region)
             return self._found
-
-
-def _plain(text: str) -> str:
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
 
 
 def _domain(region: str) -> str:
@@ -184,26 +185,21 @@ def _domain(region: str) -> str:
 
 def find_credentials(environ: Mapping[str, str], connections: Connections, region: str) -> Credentials:
     """Return who the task is. Raises `NoCredentials` saying where it was looked for."""
-    ways: List[Callable[[], Optional[Credentials]]] = [
-        lambda: _of_variables(environ),
-        lambda: _of_web_identity(environ, connections, region),
-        lambda: _of_profile(_profile(environ)),
-        lambda: _of_container(environ, connections),
-        lambda: _of_machine(environ, connections),
+    ways = {
+        "the task": lambda: _of_variables(environ),
+        "its web identity": lambda: _of_web_identity(environ, connections, region),
+        "its profile": lambda: _of_profile(_profile(environ)),
+        "the container": lambda: _of_container(environ, connections),
+        "the machine": lambda: _of_machine(environ, connections),
+    }
+    found: Credentials = first_found(
+        ways,
         _of_boto3,
-    ]
-    for way in ways:
-        try:
-            found = way()
-        except (HttpError, Refused, OSError, ValueError, KeyError):
-            continue
-        if found:
-            return found
-    raise NoCredentials(
         "nothing on this machine says who the task is to Amazon S3",
-        hint="Give the job a role (METAFLOW_ECS_S3_ACCESS_IAM_ROLE, or the pod's service account), or AWS_ variables; "
+        "Give the job a role (METAFLOW_ECS_S3_ACCESS_IAM_ROLE, or the pod's service account), or AWS_ variables; "
         "looked for were variables, a web identity, files, and the metadata of container and machine",
     )
+    return found
 
 
 def _of_variables(environ: Mapping[str, str]) -> Optional[Credentials]:
@@ -234,7 +230,7 @@ def _of_web_identity(environ: Mapping[str, str], connections: Connections, regio
     else:
         names = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
         found = {name: re.search("<%s>([^<]+)</%s>" % (name, name), text) for name in names}
-        fields = {name: _plain(match.group(1)) for name, match in found.items() if match}
+        fields = {name: html.unescape(match.group(1)) for name, match in found.items() if match}
         expires = _time(fields.get("Expiration"))
     return Credentials(fields["AccessKeyId"], fields["SecretAccessKey"], fields["SessionToken"], expires)
 
@@ -304,10 +300,8 @@ def _time(text: Optional[str]) -> Optional[datetime]:
 
 def _of_boto3() -> Optional[Credentials]:
     """Ask the vendor's own library, where the image has it: it knows more ways."""
-    try:
-        import boto3  # type: ignore[import-untyped, unused-ignore]
-    except ImportError:
-        return None
+    import boto3  # type: ignore[import-untyped, unused-ignore]
+
     found = boto3.session.Session().get_credentials()
     frozen = found.get_frozen_credentials() if found else None
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token) if frozen else None

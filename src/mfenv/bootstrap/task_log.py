@@ -6,10 +6,11 @@ its log viewers put in order. Python 3.8 and the standard library only: see `mfe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import uuid
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Mapping
 
 
@@ -21,6 +22,7 @@ class TaskLog:
         self._path = environ.get("MFLOG_STDOUT", "")
         self._errors = environ.get("MFLOG_STDERR", "")
         self._environ = environ
+        self._last = datetime.fromtimestamp(0, timezone.utc)
 
     def say(self, line: str) -> None:
         """Write a line."""
@@ -33,12 +35,17 @@ class TaskLog:
     def _write(self, path: str, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
         if path:
-            time = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")
             marked = "".join(
-                "[MFLOG|0|%sZ|task|%s]%s\n" % (time, uuid.uuid4().hex[:8], one) for one in line.splitlines()
+                "[MFLOG|0|%sZ|task|%s]%s\n" % (self._time(), uuid.uuid4().hex[:8], one) for one in line.splitlines()
             )
-            with open(path, "a", encoding="utf-8") as file:
+            # A full disk is what may be told about: standard error has it already.
+            with contextlib.suppress(OSError), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(marked)
+
+    def _time(self) -> str:
+        # Each later than the one before: Metaflow puts lines of the same moment in no order.
+        self._last = max(datetime.now(timezone.utc), self._last + timedelta(microseconds=1))
+        return self._last.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
     def contents(self) -> "dict[str, bytes]":
         """Return what there is so far, by the name that Metaflow gives it in its datastore (2.9 and later)."""

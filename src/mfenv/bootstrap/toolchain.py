@@ -14,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from typing import Callable, List
 
 from mfenv.bootstrap.failure import BootstrapError
@@ -22,6 +23,9 @@ from mfenv.bootstrap.flow_file import File
 
 OLDEST_PYTHON = (3, 10)
 """What py-rattler 0.28 and `mfenv` itself run on."""
+
+
+_AGAIN = "Launch or deploy the flow again"
 
 
 def needs_runtime() -> bool:
@@ -50,11 +54,27 @@ def unpack_runtime(file: File, path_of: Callable[[File], str], root: str) -> str
     def unpack(folder: str) -> None:
         with tarfile.open(path_of(file)) as archive:
             for member in archive:
-                if member.name.startswith("/") or ".." in member.name.split("/"):
-                    raise BootstrapError("the Python in the store has a file outside its folder: `%s`" % member.name)
+                if not _stays_inside(member, folder):
+                    raise BootstrapError(
+                        "the Python in the store has a file outside its folder: `%s`" % member.name, hint=_AGAIN
+                    )
                 archive.extract(member, folder)
 
     return os.path.join(_unpacked_once(os.path.join(root, "toolchain", file.sha256[:40]), unpack), "bin", "python")
+
+
+def _stays_inside(member: tarfile.TarInfo, folder: str) -> bool:
+    """Tell whether what a member writes, and where it leads, is below `folder`, with the links that are there."""
+    places = [member.name]
+    if member.issym():
+        places.append(os.path.join(os.path.dirname(member.name), member.linkname))
+    elif member.islnk():
+        places.append(member.linkname)
+    elif not member.isreg() and not member.isdir():
+        return False
+    inside = os.path.realpath(folder)
+    real = [os.path.realpath(os.path.join(inside, place)) for place in places]
+    return ".." not in member.name.split("/") and all((one + os.sep).startswith(inside + os.sep) for one in real)
 
 
 def _unpacked_once(folder: str, unpack: Callable[[str], None]) -> str:
@@ -68,9 +88,12 @@ def _unpacked_once(folder: str, unpack: Callable[[str], None]) -> str:
             try:
                 unpack(making)
                 os.rename(making, folder)
-            except BaseException:
+            except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+                raise BootstrapError(
+                    "the toolchain in the store cannot be unpacked: %s" % error, hint=_AGAIN
+                ) from error
+            finally:
                 shutil.rmtree(making, ignore_errors=True)
-                raise
     return folder
 
 
@@ -78,5 +101,5 @@ def uv_in(wheels: str) -> str:
     """Return the path of uv among unpacked wheels. Raises `BootstrapError`."""
     found = glob.glob(os.path.join(wheels, "uv-*.data", "scripts", "uv"))
     if not found:
-        raise BootstrapError("the toolchain in the store has no uv", hint="Launch or deploy the flow again")
+        raise BootstrapError("the toolchain in the store has no uv", hint=_AGAIN)
     return found[0]

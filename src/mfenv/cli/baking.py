@@ -6,13 +6,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from metaflow.util import get_username
 
-from mfenv.app.bake import Baked, make_here, write_context
-from mfenv.app.oci_image import write_image
+from mfenv.app.bake import Baked, write_context, write_layout
 from mfenv.app.resolve_files import resolve
 from mfenv.app.wiring import Wiring
 from mfenv.cli import showing
@@ -21,7 +19,6 @@ from mfenv.cli.reporting import working
 from mfenv.domain.locked import LockedEnvironment
 from mfenv.domain.platform import Platform
 from mfenv.errors import InvalidSpec
-from mfenv.io.files import remove_tree
 from mfenv.metaflow.requirements import remote_platform
 from mfenv.metaflow.wishes import FlowWishes
 
@@ -87,7 +84,7 @@ def bake_steps(state: Any, named: Sequence[str], options: BakeOptions) -> None:
 def _bake(wiring: Wiring, chosen: Sequence[LockedEnvironment], options: BakeOptions) -> None:
     locks = list({lock.id: lock for lock in chosen}.values())
     with working(f"Baking {len(locks)} environment{'' if len(locks) == 1 else 's'}"):
-        baked = _context(wiring, locks, options) if options.kind == "dockerfile" else _image(wiring, locks, options)
+        baked = _written(wiring, locks, options)
     if options.as_json:
         ids = [lock.id for lock in locks]
         found = {"folder": str(baked.folder), "full_ids": ids, "path": baked.path, "digest": baked.digest or None}
@@ -101,35 +98,10 @@ def _bake(wiring: Wiring, chosen: Sequence[LockedEnvironment], options: BakeOpti
         showing.say(f"{options.output}: {baked.digest}")
 
 
-def _context(wiring: Wiring, locks: Sequence[LockedEnvironment], options: BakeOptions) -> Baked:
+def _written(wiring: Wiring, locks: Sequence[LockedEnvironment], options: BakeOptions) -> Baked:
+    output = Path(options.output)
+    if options.kind == "oci":
+        base_layout = Path(options.base_layout) if options.base_layout else None
+        return write_layout(wiring, locks, output, base=base_layout, path=options.path)
     base = options.base or f"python:{sys.version_info.major}.{sys.version_info.minor}"
-    return write_context(wiring, locks, Path(options.output), base=base, path=options.path)
-
-
-def _image(wiring: Wiring, locks: Sequence[LockedEnvironment], options: BakeOptions) -> Baked:
-    output, place = Path(options.output), Path(options.path)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InvalidSpec(f"`{output}` is there already, and is not empty", hint="Give another --output")
-    above = _to_be_made(place)
-    there = {lock.id for lock in locks if (place / "envs" / lock.id).exists()}
-    with TemporaryDirectory(prefix="mfenv-bake-") as work:
-        try:
-            trees = make_here(wiring, locks, place, Path(work) / "context")
-            digest = write_image(
-                output.absolute(),
-                trees,
-                platform=locks[0].platform,
-                variables={"METAFLOW_CONDA_NODE_PATH": options.path},
-                base=Path(options.base_layout) if options.base_layout else None,
-            )
-        finally:
-            made = [place / "envs" / lock.id for lock in locks if lock.id not in there]
-            for folder in [above] if above else made:
-                remove_tree(folder)
-    return Baked(folder=output, locks=tuple(locks), path=options.path, digest=digest)
-
-
-def _to_be_made(place: Path) -> Path | None:
-    """Return the uppermost folder that is not there yet on the way to `place`; None where it is there."""
-    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
-    return missing[-1] if missing else None
+    return write_context(wiring, locks, output, base=base, path=options.path)

@@ -9,16 +9,16 @@ from pathlib import Path
 from metaflow.util import get_username
 
 from mfenv.app.create import existing, make, named_place, place_in, write_activation
-from mfenv.app.environments import Environments, Found
+from mfenv.app.environments import Environments
 from mfenv.app.jupyter import install_kernel, kernel_name, with_ipykernel
+from mfenv.app.known import Found
 from mfenv.app.wiring import Wiring
 from mfenv.cli import showing
 from mfenv.cli.finding import environments, tell
-from mfenv.cli.looking import platform_of
+from mfenv.cli.looking import for_this_machine
 from mfenv.cli.reporting import hydration
 from mfenv.cli.scope import current_scope
 from mfenv.domain.locked import LockedEnvironment
-from mfenv.domain.platform import Platform
 from mfenv.domain.reference import ByPathspec
 from mfenv.errors import InvalidSpec
 from mfenv.hydrate.prefix import Prefix
@@ -49,13 +49,7 @@ def create_environment(text: str, options: CreateOptions) -> None:
         raise InvalidSpec("--into-dir: `` is not a folder", hint="Name a folder that is empty or not there yet")
     with environments(local_only=options.local_only) as found:
         known = found.look_up(text, where="ENV", is_pathspec=options.is_pathspec)
-        wanted = platform_of(options.arch)
-        lock = found.find(text, where="ENV", platform=wanted, is_pathspec=options.is_pathspec)
-        if lock.platform is not Platform.host():
-            raise InvalidSpec(
-                f"`{text}` is for {lock.platform.value}, and this machine is {Platform.host().value}",
-                hint="Make it on such a machine, or resolve it for this one with `resolve --from`",
-            )
+        lock = for_this_machine(found, text, arch=options.arch, is_pathspec=options.is_pathspec)
         if options.install_notebook:
             lock = with_ipykernel(found.wiring, lock, user=get_username() or "unknown")
         prefix, activate, variables = _made(found, known, lock, options)

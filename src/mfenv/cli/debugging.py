@@ -13,6 +13,7 @@ from mfenv.app.environments import Environments
 from mfenv.cli.finding import environments, tell
 from mfenv.cli.reporting import hydration, looking
 from mfenv.domain.locked import LockedEnvironment
+from mfenv.domain.platform import Platform
 from mfenv.errors import InvalidSpec
 from mfenv.hydrate.prefix import Prefix
 from mfenv.metaflow.debugging.folder import claim, fill
@@ -86,15 +87,16 @@ def _environment(
     found: Environments, task: PastTask, environment: str | None, of_step: str | None
 ) -> LockedEnvironment:
     if environment:
-        return found.find(environment, where="--override-env")
+        return found.find(environment, where="--override-env", platform=Platform.host())
     if of_step:
-        return found.find(of_step, where="--override-env-from-pathspec", is_pathspec=True)
+        where = "--override-env-from-pathspec"
+        return found.find(of_step, where=where, platform=Platform.host(), is_pathspec=True)
     if ids_of_task(task.pathspec) is None:
         raise InvalidSpec(
             f"PATHSPEC: the task `{task.pathspec}` did not run in an environment of this package",
             hint="Name one with --override-env or --override-env-from-pathspec",
         )
-    return found.find(task.pathspec, where="PATHSPEC", is_pathspec=True)
+    return found.find(task.pathspec, where="PATHSPEC", platform=Platform.host(), is_pathspec=True)
 
 
 def _prefix(found: Environments, lock: LockedEnvironment) -> Prefix:

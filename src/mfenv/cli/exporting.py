@@ -10,8 +10,9 @@ from pathlib import Path
 from metaflow._vendor import click
 
 from mfenv.app.describe import describe
-from mfenv.app.environments import Environments, Found
+from mfenv.app.environments import Environments
 from mfenv.app.export import FORMATS, Format, losses, notes, refuse_losses
+from mfenv.app.known import Found
 from mfenv.app.wheel_metadata import WheelMetadataReader
 from mfenv.app.wiring import Wiring
 from mfenv.cli import showing

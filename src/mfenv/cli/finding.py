@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from metaflow.metaflow_config import DEFAULT_DATASTORE
 
-from mfenv.app.environments import Environments, Found
+from mfenv.app.environments import Environments
+from mfenv.app.known import Found
 from mfenv.app.wiring import Wiring
 from mfenv.cli.reporting import looking, tell
 from mfenv.cli.scope import current_scope, within

@@ -37,6 +37,18 @@ def platform_of(arch: str | None) -> Platform | None:
     return Platform.parse(arch, where="--arch") if arch else None
 
 
+def for_this_machine(found: Environments, text: str, *, arch: str | None, is_pathspec: bool) -> LockedEnvironment:
+    """Return the environment that is to be used on this machine. Raises `InvalidSpec` for one that cannot be."""
+    host = Platform.host()
+    lock = found.find(text, where="ENV", platform=platform_of(arch) or host, is_pathspec=is_pathspec)
+    if lock.platform is not host:
+        raise InvalidSpec(
+            f"`{text}` is for {lock.platform.value}, and this machine is {host.value}",
+            hint="Use it on such a machine, or resolve it for this one with `resolve --from`",
+        )
+    return lock
+
+
 def show_environments(
     envs: Sequence[str], *, arch: str | None, is_pathspec: bool, local_only: bool, as_json: bool
 ) -> int:

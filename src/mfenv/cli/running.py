@@ -13,9 +13,8 @@ from metaflow._vendor import click
 
 from mfenv.app.create import IN_FOLDER
 from mfenv.cli.finding import environments
-from mfenv.cli.looking import platform_of
+from mfenv.cli.looking import for_this_machine
 from mfenv.cli.reporting import hydration
-from mfenv.domain.platform import Platform
 from mfenv.errors import InvalidSpec
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.prefix import Prefix, mark_used, owner, ready_prefix
@@ -36,9 +35,7 @@ def _prefix(text: str, *, arch: str | None, is_pathspec: bool, local_only: bool)
         folders = found.wiring.folders
         if not is_pathspec and (own := _own(text, folders)):
             return own
-        lock = found.find(text, where="ENV", platform=platform_of(arch), is_pathspec=is_pathspec)
-        if lock.platform is not Platform.host():
-            raise InvalidSpec(f"`{text}` is for {lock.platform.value}, and this machine is {Platform.host().value}")
+        lock = for_this_machine(found, text, arch=arch, is_pathspec=is_pathspec)
         hold_while_it_lives(folders.use_lock(lock.id))
         prefix = found.wiring.hydrator.ready(lock)
         if prefix is None:

@@ -258,6 +258,8 @@ def describe(error: BaseException) -> dict[str, Any]:
     if isinstance(error, EnvironmentsError):
         fields = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
         return {**fields, "output": error.output, "packages": list(getattr(error, "packages", ()))}
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        return {"kind": "HydrationFailed", "message": f"`{error.filename}`: {error.strerror}"}
     return {"kind": "", "message": f"{type(error).__name__}: {error}"}
 
 

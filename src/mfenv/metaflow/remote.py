@@ -117,6 +117,12 @@ class _Bare(ast.NodeTransformer):
         node.body = _without_texts(node.body)
         return node
 
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        if node.module == "typing":
+            # Annotations that are left are never evaluated.
+            node.names = [alias for alias in node.names if alias.name == "NamedTuple"]
+        return node if node.names else None
+
     def visit_Module(self, node: ast.Module) -> ast.AST:
         self.generic_visit(node)
         node.body = _without_texts(node.body)

@@ -1,422 +1,426 @@
-"""The store clients of a node against servers that say what a test wants: signatures, credentials, faults."""
+"""What a node does when a store is slow, busy, cut off, elsewhere, or gives what was not asked for."""
 
 from __future__ import annotations
 
-import ast
-import base64
-import json
-import subprocess
-import sys
+import hashlib
+import re
 import threading
-import time
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from mfenv.bootstrap import azure, gs, http, objects, s3
-from mfenv.bootstrap.http import Connections
-from mfenv.metaflow.remote import program
+from mfenv.bootstrap import http, objects
+from mfenv.testing.scripted_http import Asked, serving
 
-SOURCE = Path(__file__).parents[3] / "src"
 CONTENT = bytes(range(256)) * 4096
 SECRET = "verysecret"
-
-
-class Asked:
-    """A request that a server got."""
-
-    def __init__(self, handler: BaseHTTPRequestHandler) -> None:
-        self.method = handler.command
-        self.path = handler.path
-        self.headers = {name.lower(): value for name, value in handler.headers.items()}
-        self.body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0)).decode()
-        self.handler = handler
-
-    def answer(self, body: bytes | str | Any, status: int = 200, cut: int | None = None, **headers: str) -> None:
-        """Answer; with `cut`, only so many bytes of the body come before the connection ends."""
-        content = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
-        self.handler.send_response(status)
-        for name, value in headers.items():
-            self.handler.send_header(name.replace("_", "-"), value)
-        self.handler.send_header("Content-Length", str(len(content)))
-        self.handler.end_headers()
-        self.handler.wfile.write(content[:cut])
-        if cut is not None:
-            self.handler.wfile.flush()
-            self.handler.close_connection = True
-            self.handler.connection.shutdown(2)
-
-
-@contextmanager
-def server(say: Callable[[Asked, int], None]) -> Iterator[tuple[str, list[Asked]]]:
-    """Serve what `say` answers to each request, which it gets with its number."""
-    asked: list[Asked] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def say(self) -> None:
-            one = Asked(self)
-            asked.append(one)
-            say(one, len(asked) - 1)
-
-        do_GET = do_PUT = do_POST = say  # noqa: N815
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{running.server_port}", asked
-    finally:
-        running.shutdown()
-        running.server_close()
+PLACE = "s3://bucket/some/folder"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses between attempts are not waited for, and silence counts sooner."""
-    monkeypatch.setattr(objects, "_FIRST_PAUSE", 0.001)
+    """Pauses between attempts are not waited for."""
+    monkeypatch.setattr(objects, "_FIRST_PAUSE", 0.00001)
 
 
 def bucket(url: str, **variables: str) -> objects.Objects:
     environ = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": SECRET, "METAFLOW_S3_ENDPOINT_URL": url, **variables}
-    return objects.open_objects("s3", "s3://bucket/some/folder", environ)
+    return objects.open_objects("s3", PLACE, environ)
 
 
-# ---------------------------------------------------------------- signatures
-
-
-def test_a_request_is_signed_as_in_amazons_own_example() -> None:
-    """ "GET Object" in "Authenticating Requests: Using the Authorization Header (AWS Signature Version 4)"."""
-    signed = s3.sign(
-        "GET",
-        "https://examplebucket.s3.amazonaws.com/test.txt",
-        {"Range": "bytes=0-9"},
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        s3.Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
-        "us-east-1",
-        datetime(2013, 5, 24, tzinfo=timezone.utc),
-    )
-    assert signed["Authorization"] == (
-        "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, "
-        "SignedHeaders=host;range;x-amz-content-sha256;x-amz-date, "
-        "Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
-    )
-
-
-def test_a_listing_is_signed_as_in_amazons_own_example() -> None:
-    signed = s3.sign(
-        "GET",
-        "https://examplebucket.s3.amazonaws.com/?max-keys=2&prefix=J",
-        {},
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        s3.Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
-        "us-east-1",
-        datetime(2013, 5, 24, tzinfo=timezone.utc),
-    )
-    assert signed["Authorization"].endswith("34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7")
-
-
-@pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
-def test_a_service_accounts_claim_is_signed(form: serialization.PrivateFormat) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
-    key.public_key().verify(gs.sign_rs256(b"claim", pem), b"claim", padding.PKCS1v15(), hashes.SHA256())
+def failure(url: str, **variables: str) -> objects.ObjectError:
+    """Fetch what cannot be had; nothing stays behind, and no word of it holds the secret."""
+    with pytest.raises(objects.ObjectError) as caught:
+        bucket(url, **variables).read("key")
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    return caught.value
 
 
 # ---------------------------------------------------------------- what is fetched
 
 
 def test_an_object_is_fetched_and_appears_whole(tmp_path: Path) -> None:
-    with server(lambda asked, _: asked.answer(CONTENT)) as (url, asked):
-        bucket(url).fetch("a b/c+d", str(tmp_path / "file"), size=len(CONTENT))
-    assert (tmp_path / "file").read_bytes() == CONTENT
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    counted: list[int] = []
+    with serving(lambda asked, _: asked.answer(CONTENT)) as (url, asked):
+        found = bucket(url).fetch("a b/c+d", str(tmp_path / "file"), size=len(CONTENT), on_bytes=counted.append)
+    assert found == hashlib.sha256(CONTENT).hexdigest()
+    assert sum(counted) == len(CONTENT)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": CONTENT}
     assert [one.path for one in asked] == ["/bucket/some/folder/a%20b/c%2Bd"]
 
 
-def test_what_is_cut_off_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    def say(asked: Asked, number: int) -> None:
-        start = int(asked.headers.get("range", "bytes=0-")[6:-1])
-        asked.answer(CONTENT[start:], 206 if start else 200, cut=300_000 if number < 3 else None)
+def test_an_empty_object_is_one(tmp_path: Path) -> None:
+    with serving(lambda asked, _: asked.answer(b"")) as (url, asked):
+        bucket(url).fetch("key", str(tmp_path / "file"), size=0)
+    assert (tmp_path / "file").read_bytes() == b""
+    assert len(asked) == 1
 
-    with server(say) as (url, asked):
+
+def test_what_is_cut_off_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with serving(lambda asked, number: asked.answer_part(CONTENT, cut=300_000 if number < 3 else None)) as (url, asked):
         bucket(url).fetch("key", str(tmp_path / "file"), size=len(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert [one.headers.get("range") for one in asked] == [None, *(f"bytes={n * 300_000}-" for n in (1, 2, 3))]
 
 
-def test_what_is_cut_off_again_and_again_is_one_error(tmp_path: Path) -> None:
-    said = "`key` cannot be fetched from s3://bucket/some/folder: "
+def test_a_proxy_that_does_not_know_parts_begins_at_the_beginning(tmp_path: Path) -> None:
+    with serving(lambda asked, number: asked.answer(CONTENT, cut=None if number else 600_001)) as (url, asked):
+        bucket(url).fetch("key", str(tmp_path / "file"), size=len(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert [one.start for one in asked] == [0, 600_001]
+
+
+def _leaves_out(asked: Asked, number: int) -> None:
+    if not number:
+        return asked.answer(CONTENT, cut=10)
+    return asked.answer(CONTENT[20:], 206, Content_Range=f"bytes 20-{len(CONTENT) - 1}/{len(CONTENT)}")
+
+
+def _shrinks(asked: Asked, number: int) -> None:
+    asked.answer(*((CONTENT, 200) if not number else (b"short", 200)), cut=None if number else 10)
+
+
+@pytest.mark.parametrize("say", [_leaves_out, _shrinks])
+def test_another_part_than_was_asked_for_is_never_taken(say: Callable[[Asked, int], None]) -> None:
+    with serving(say) as (url, asked):
+        error = failure(url)
+    assert error.message == f"`key` cannot be fetched from {PLACE}: it answers with another part than was asked for"
+    assert len(asked) == 6
+
+
+def test_an_answer_that_does_not_tell_its_length_is_read_to_the_end() -> None:
+    def say(asked: Asked, _: int) -> None:
+        asked._handler.send_response(200)
+        asked._handler.send_header("Transfer-Encoding", "chunked")
+        asked._handler.end_headers()
+        asked._handler.wfile.write(b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+
+    with serving(say) as (url, _):
+        assert bucket(url).read("key") == b"hello world"
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_what_is_cut_off_again_and_again_is_one_error(tmp_path: Path, cut: int) -> None:
     with (
-        server(lambda asked, _: asked.answer(CONTENT, cut=0)) as (url, asked),
-        pytest.raises(objects.Unreachable, match=said),
+        serving(lambda asked, _: asked.answer(CONTENT, cut=cut)) as (url, asked),
+        pytest.raises(objects.Unreachable) as caught,
     ):
         bucket(url).fetch("key", str(tmp_path / "file"))
-    assert len(asked) <= 6
+    assert re.fullmatch(f"`key` cannot be fetched from {PLACE}: .*", caught.value.message)
+    assert caught.value.hint == "Check that the machine of the task reaches the datastore, and run it again"
+    assert len(asked) == 5 + cut
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_that_is_busy_is_asked_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (429, ""), (408, "")])
+def test_a_store_that_is_busy_is_asked_again(tmp_path: Path, status: int, code: str) -> None:
     def say(asked: Asked, number: int) -> None:
-        asked.answer(*(("<Error><Code>SlowDown</Code></Error>", 503) if number < 3 else (CONTENT, 200)))
+        asked.answer(*((f"<Error><Code>{code}</Code></Error>", status) if number < 6 else (CONTENT, 200)))
 
-    with server(say) as (url, asked):
-        bucket(url).fetch("key", str(tmp_path / "file"))
-    assert len(asked) == 4
+    with serving(say) as (url, asked):
+        bucket(url).fetch("key", str(tmp_path / "file"), size=len(CONTENT))
+    assert len(asked) == 7
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind", "said"),
+    ("status", "body", "kind", "said", "times"),
     [
-        (404, "NoSuchKey", objects.Missing, "`key` is not in s3://bucket/some/folder (404 NoSuchKey)"),
+        (404, "<Code>NoSuchKey</Code>", objects.Missing, f"`key` is not in {PLACE} (404 NoSuchKey)", 1),
         (
             403,
-            "AccessDenied",
+            "<Code>AccessDenied</Code>",
             objects.Denied,
-            "the task may not read `key` in s3://bucket/some/folder (403 AccessDenied)",
+            f"the task may not have `key` in {PLACE} (403 AccessDenied)",
+            1,
+        ),
+        (401, "", objects.Denied, f"the task may not have `key` in {PLACE} (401 Unauthorized)", 1),
+        (
+            403,
+            '{"error": {"errors": [{"reason": "forbidden"}]}}',
+            objects.Denied,
+            f"the task may not have `key` in {PLACE} (403 forbidden)",
+            1,
         ),
         (
             503,
-            "SlowDown",
+            "<Code>SlowDown</Code>",
             objects.Unreachable,
-            "`key` cannot be had from s3://bucket/some/folder: it answers 503 SlowDown",
+            f"`key` cannot be had from {PLACE}: it answers 503 SlowDown",
+            8,
         ),
-        (418, "", objects.Unreachable, "`key` cannot be had from s3://bucket/some/folder: it answers 418 I'm a Teapot"),
+        (418, "", objects.Unreachable, f"`key` cannot be had from {PLACE}: it answers 418 I'm a Teapot", 1),
+        (302, "", objects.Unreachable, f"`key` cannot be had from {PLACE}: it answers 302 Found", 1),
     ],
 )
 def test_what_cannot_be_had_is_said_with_the_stores_own_word(
-    tmp_path: Path, status: int, code: str, kind: type[objects.ObjectError], said: str
+    status: int, body: str, kind: type[objects.ObjectError], said: str, times: int
 ) -> None:
-    with (
-        server(lambda asked, _: asked.answer(f"<Error><Code>{code}</Code></Error>" if code else "", status)) as (
-            url,
-            _,
-        ),
-        pytest.raises(kind) as caught,
-    ):
-        bucket(url).fetch("key", str(tmp_path / "file"))
-    assert caught.value.message == said
-    assert caught.value.hint
+    with serving(lambda asked, _: asked.answer(body, status)) as (url, asked):
+        error = failure(url)
+    assert (type(error), error.message, len(asked)) == (kind, said, times)
+    assert error.hint
 
 
-@pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"size": 3}])
+@pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"size": 3}, {"size": len(CONTENT) + 1}])
 def test_what_is_not_what_was_locked_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    said = "`key` in s3://bucket/some/folder is damaged"
-    with server(lambda asked, _: asked.answer(CONTENT)) as (url, _), pytest.raises(objects.ObjectError, match=said):
+    said = f"`key` in {PLACE} is damaged: it is not what was locked"
+    with serving(lambda asked, _: asked.answer(CONTENT)) as (url, asked), pytest.raises(objects.ObjectError) as caught:
         bucket(url).fetch("key", str(tmp_path / "file"), **wrong)
+    assert (caught.value.message, len(asked)) == (said, 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http.Connections.ask, "__defaults__", (None, 0.1))
-    with (
-        server(lambda _asked, _: time.sleep(0.5)) as (url, asked),
-        pytest.raises(objects.Unreachable, match="timed out"),
-    ):
-        bucket(url).fetch("key", str(tmp_path / "file"))
+def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http.Connections.ask, "__defaults__", (None, 0.05))
+    over = threading.Event()
+    with serving(lambda _asked, _: over.wait(30) and None) as (url, asked):
+        error = failure(url)
+        over.set()
+    assert re.fullmatch(f"`key` cannot be fetched from {PLACE}: .*timed out", error.message)
     assert len(asked) == 5
 
 
-def test_nobody_there_is_one_error(tmp_path: Path) -> None:
-    with pytest.raises(objects.Unreachable, match="Connection refused"):
-        bucket("http://127.0.0.1:9").fetch("key", str(tmp_path / "file"))
+def test_a_server_that_falls_silent_half_way_is_asked_for_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http.Connections.ask, "__defaults__", (None, 0.1))
+    over = threading.Event()
 
-
-def test_a_bucket_of_another_region_says_so(tmp_path: Path) -> None:
     def say(asked: Asked, number: int) -> None:
-        asked.answer(*((b"", 301) if number == 0 else (CONTENT, 200)), x_amz_bucket_region="eu-north-1")
+        if number:
+            return asked.answer_part(CONTENT)
+        asked._handler.send_response(200)
+        asked._handler.send_header("Content-Length", str(len(CONTENT)))
+        asked._handler.end_headers()
+        asked._handler.wfile.write(CONTENT[:300_000])
+        over.wait(30)
+        return None
 
-    with server(say) as (url, asked):
-        bucket(url, AWS_REGION="us-west-2").fetch("key", str(tmp_path / "file"))
-    assert ["us-west-2" in asked[0].headers["authorization"], "eu-north-1" in asked[1].headers["authorization"]] == [
-        True,
-        True,
-    ]
+    with serving(say) as (url, asked):
+        bucket(url).fetch("key", str(tmp_path / "file"), size=len(CONTENT))
+        over.set()
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert [one.start for one in asked] == [0, objects._BLOCK]
+
+
+def test_a_connection_that_the_server_ended_meanwhile_is_opened_again() -> None:
+    def say(asked: Asked, _: int) -> None:
+        asked.answer(asked.path)
+        # Without a word of it in the answer.
+        asked.hang_up()
+
+    with serving(say) as (url, asked):
+        store = bucket(url)
+        assert [store.read("a"), store.read("b")] == [b"/bucket/some/folder/a", b"/bucket/some/folder/b"]
+    assert len(asked) == 2
+
+
+def test_a_rest_that_nobody_read_is_not_the_next_answer() -> None:
+    forged = b"x" * 100_000 + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+    with serving(lambda asked, number: asked.answer(*((forged, 403) if number == 0 else (b"true", 200)))) as (url, _):
+        store = bucket(url)
+        with pytest.raises(objects.Denied):
+            store.read("a")
+        assert store.read("b") == b"true"
+
+
+def test_nobody_there_is_one_error() -> None:
+    error = failure("http://127.0.0.1:9")
+    assert re.fullmatch(f"`key` cannot be fetched from {PLACE}: ConnectionRefusedError: .*", error.message)
+
+
+def test_a_store_is_reached_through_the_proxy_that_the_variables_name() -> None:
+    with serving(lambda asked, _: asked.answer(asked.path + asked.headers.get("proxy-authorization", ""))) as (url, _):
+        proxy = url.replace("//", f"//me:{SECRET}@")
+        store = bucket("http://store.example.org", HTTP_PROXY=proxy, no_proxy="other.example.org")
+        assert store.read("key") == b"http://store.example.org/bucket/some/folder/keyBasic bWU6dmVyeXNlY3JldA=="
+        assert bucket(url, HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="127.0.0.1")._client.get("key", 0)
+    error = failure("https://store.example.org", HTTPS_PROXY="http://me:" + SECRET + "@127.0.0.1:9")
+    assert "ConnectionRefusedError" in error.message
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"METAFLOW_S3_ENDPOINT_URL": "http://example.org:port"}, "its address, its answer or the credentials"),
+        ({"METAFLOW_S3_ENDPOINT_URL": "http://[example"}, "its address, its answer or the credentials"),
+        # As it comes out of a secret that was made with `echo`.
+        ({"AWS_SESSION_TOKEN": f"{SECRET}\nX-Other: 1"}, "its address, its answer or the credentials"),
+        ({"AWS_SESSION_TOKEN": f"{SECRET}\N{SNOWMAN}"}, "its address, its answer or the credentials"),
+        (
+            {"METAFLOW_S3_ENDPOINT_URL": "https://127.0.0.1:9", "AWS_CA_BUNDLE": "/no/such.pem"},
+            "the certificates in `/no/such.pem` cannot be read: ",
+        ),
+    ],
+)
+def test_settings_that_are_none_are_told_without_credentials(variables: dict[str, str], said: str) -> None:
+    error = failure("http://127.0.0.1:9", **variables)
+    assert said in error.message
+    assert error.hint
+
+
+# ---------------------------------------------------------------- what only S3 does
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (301, "<Code>PermanentRedirect</Code>", {"x_amz_bucket_region": "eu-north-1"}),
+        (400, "<Code>AuthorizationHeaderMalformed</Code><Region>eu-north-1</Region>", {}),
+    ],
+)
+def test_a_bucket_of_another_region_says_so(status: int, body: str, headers: dict[str, str]) -> None:
+    def say(asked: Asked, number: int) -> None:
+        asked.answer(CONTENT) if number else asked.answer(body, status, **headers)
+
+    with serving(say) as (url, asked):
+        store = bucket(url, AWS_REGION="us-west-2")
+        assert (store.read("key"), store.read("key")) == (CONTENT, CONTENT)
+    regions = [one.headers["authorization"].split("/")[2] for one in asked]
+    assert regions == ["us-west-2", "eu-north-1", "eu-north-1"]
+
+
+def test_regions_that_send_round_and_round_are_one_error() -> None:
+    def say(asked: Asked, number: int) -> None:
+        asked.answer("", 301, x_amz_bucket_region=f"eu-north-{number}")
+
+    with serving(say) as (url, asked):
+        assert "it answers 301 Moved Permanently" in failure(url).message
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("root", "variables", "url"),
+    [
+        ("s3://bucket/a", {}, "https://bucket.s3.us-east-1.amazonaws.com/a/key"),
+        ("s3://bucket", {"AWS_DEFAULT_REGION": "eu-west-1"}, "https://bucket.s3.eu-west-1.amazonaws.com/key"),
+        ("s3://bucket/", {"AWS_REGION": "cn-north-1"}, "https://bucket.s3.cn-north-1.amazonaws.com.cn/key"),
+        # A certificate for all buckets of a region does not hold for names with dots.
+        ("s3://my.bucket/a/b", {}, "https://s3.us-east-1.amazonaws.com/my.bucket/a/b/key"),
+        ("s3://bucket/a", {"AWS_ENDPOINT_URL": "http://example.org/"}, "http://example.org/bucket/a/key"),
+        (
+            "s3://bucket/a",
+            {"AWS_ENDPOINT_URL_S3": "http://two.example.org", "AWS_ENDPOINT_URL": "http://example.org"},
+            "http://two.example.org/bucket/a/key",
+        ),
+    ],
+)
+def test_a_bucket_is_where_boto3_looks_for_it(
+    root: str, variables: dict[str, str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ask(_self: Any, _method: str, url: str, *_: Any) -> Any:
+        asked.append(url)
+        raise http.Refused(404, "NoSuchKey")
+
+    monkeypatch.setattr(http.Connections, "ask", ask)
+    who = {"HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": SECRET}
+    with pytest.raises(objects.Missing):
+        objects.open_objects("s3", root, {**who, **variables}).read("key")
+    assert asked == [url]
+
+
+def test_what_is_written_is_encrypted_as_metaflow_is_told_to() -> None:
+    with serving(lambda asked, _: asked.answer("")) as (url, asked):
+        bucket(url).put("key", b"content")
+        bucket(url, METAFLOW_S3_SERVER_SIDE_ENCRYPTION="aws:kms").put("key", b"content")
+    assert [one.headers.get("x-amz-server-side-encryption") for one in asked] == [None, "aws:kms"]
+    assert {(one.method, one.path, one.body) for one in asked} == {("PUT", "/bucket/some/folder/key", "content")}
+
+
+def test_certificates_of_a_store_are_checked_as_metaflow_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "own.pem").touch()
+
+    def client(**variables: str) -> Any:
+        return bucket("https://127.0.0.1:9", **variables)._client
+
+    assert client().connections.verifies
+    assert not client(METAFLOW_S3_VERIFY_CERTIFICATE="False").connections.verifies
+    own = client(METAFLOW_S3_VERIFY_CERTIFICATE=str(tmp_path / "own.pem"), AWS_CA_BUNDLE="other.pem")
+    assert (own.connections.verifies, own.connections._bundle) == (True, str(tmp_path / "own.pem"))
+    # Who gives credentials has to prove itself all the same.
+    assert client(METAFLOW_S3_VERIFY_CERTIFICATE="0")._asking.verifies
 
 
 def test_names_come_page_by_page() -> None:
     def say(asked: Asked, number: int) -> None:
         more = "<NextContinuationToken>a&amp;b</NextContinuationToken>" if number == 0 else ""
-        asked.answer(f"<R><Key>some/folder/x/{number}&lt;</Key>{more}</R>")
+        asked.answer(f"<R><Key>some/folder/x/{number}&lt;&apos;&amp;lt;</Key>{more}</R>")
 
-    with server(say) as (url, asked):
-        assert bucket(url).names("x/") == ["x/0<", "x/1<"]
-    assert "continuation-token=a%26b" in asked[1].path
-
-
-# ---------------------------------------------------------------- who asks
-
-
-def test_credentials_are_looked_for_in_boto3s_order(tmp_path: Path) -> None:
-    expires = "2099-01-01T00:00:00Z"
-    fields = {"AccessKeyId": "served", "SecretAccessKey": SECRET, "Token": "t", "Expiration": expires}
-
-    def say(asked: Asked, _: int) -> None:
-        if asked.method == "POST":
-            asked.answer(
-                "<R><Credentials><AccessKeyId>web</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t"
-                f"</SessionToken><Expiration>{expires}</Expiration></Credentials></R>"
-            )
-        elif asked.path.endswith("/api/token"):
-            asked.answer("imds")
-        elif asked.path.endswith("/security-credentials/"):
-            asked.answer("role\n")
-        else:
-            asked.answer({**fields, "AccessKeyId": "machine" if "meta-data" in asked.path else "container"})
-
-    home = tmp_path / "home"
-    (home / ".aws").mkdir(parents=True)
-    (home / ".aws" / "credentials").write_text("[work]\naws_access_key_id = file\naws_secret_access_key = s\n")
-    (tmp_path / "token").write_text("a web token")
-    with server(say) as (url, asked):
-        everything = {
-            "AWS_ACCESS_KEY_ID": "variable",
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
-            "AWS_ROLE_ARN": "arn:role",
-            "AWS_ENDPOINT_URL_STS": url,
-            "AWS_PROFILE": "work",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{url}/container",
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "allowed",
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": url,
-            "HOME": str(home),
-        }
-        found = []
-        for taken in ("AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", ""):
-            found.append(s3.find_credentials(everything, Connections(everything), "us-east-1"))
-            everything.pop(taken, "")
-        everything["AWS_EC2_METADATA_DISABLED"] = "true"
-    assert [one.key for one in found] == ["variable", "web", "file", "container", "machine"]
-    assert found[3].expires == datetime(2099, 1, 1, tzinfo=timezone.utc)
-    assert SECRET not in repr(found)
-    assert [one.headers["x-aws-ec2-metadata-token"] for one in asked if "meta-data" in one.path] == ["imds", "imds"]
-    assert [one.headers["authorization"] for one in asked if one.path == "/container"] == ["allowed"]
+    with serving(say) as (url, asked):
+        assert bucket(url).names("x/") == ["x/0<'&lt;", "x/1<'&lt;"]
+    assert [one.path.partition("?")[2] for one in asked] == [
+        "list-type=2&prefix=some%2Ffolder%2Fx%2F",
+        "list-type=2&prefix=some%2Ffolder%2Fx%2F&continuation-token=a%26b",
+    ]
 
 
-def test_nobody_who_says_who_the_task_is_is_an_error_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in ("boto3", "azure.identity", "google.auth"):
-        monkeypatch.setitem(sys.modules, name, None)
-    nothing = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "GCE_METADATA_HOST": "127.0.0.1:9"}
-    nothing["AZURE_POD_IDENTITY_AUTHORITY_HOST"] = "http://127.0.0.1:9"
-    connections = Connections(nothing)
-    for find in (
-        lambda: s3.find_credentials(nothing, connections, "us-east-1"),
-        lambda: azure.find_token(nothing, connections),
-        lambda: gs.find_token(nothing, connections),
-    ):
-        with pytest.raises(objects.NoCredentials) as caught:
-            find()
-        assert caught.value.hint
+# ---------------------------------------------------------------- what only Azure and Google do
 
 
-def test_azures_tokens(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("federated")
-    with server(lambda asked, _: asked.answer({"access_token": asked.path + asked.body, "expires_in": "60"})) as (
-        url,
-        _,
-    ):
-        client = {"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client", "AZURE_AUTHORITY_HOST": url}
-        secret = azure.find_token({**client, "AZURE_CLIENT_SECRET": SECRET}, Connections({})).text
-        federated = azure.find_token(
-            {**client, "AZURE_FEDERATED_TOKEN_FILE": str(tmp_path / "token")}, Connections({})
-        ).text
-        managed = azure.find_token({"IDENTITY_ENDPOINT": f"{url}/id", "IDENTITY_HEADER": "h"}, Connections({})).text
-        machine = azure.find_token({"AZURE_POD_IDENTITY_AUTHORITY_HOST": url}, Connections({})).text
-    assert secret.startswith("/tenant/oauth2/v2.0/token")
-    assert f"client_secret={SECRET}" in secret
-    assert "client_assertion=federated" in federated
-    assert managed.startswith("/id?api-version=2019-08-01&resource=https%3A%2F%2Fstorage.azure.com")
-    assert machine.startswith("/metadata/identity/oauth2/token?")
-
-
-def test_googles_tokens(tmp_path: Path) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    (tmp_path / "subject").write_text("another cloud's")
-    path = tmp_path / "adc.json"
-    environ = {"GOOGLE_APPLICATION_CREDENTIALS": str(path)}
-    with server(lambda asked, _: asked.answer({"access_token": asked.body or asked.path, "expires_in": 60})) as (
-        url,
-        _,
-    ):
-
-        def token(fields: dict[str, Any]) -> str:
-            path.write_text(json.dumps(fields))
-            return gs.find_token(environ, Connections({})).text
-
-        account = token({"type": "service_account", "client_email": "me", "private_key": pem, "token_uri": url})
-        external = token(
-            {
-                "type": "external_account",
-                "audience": "a",
-                "subject_token_type": "jwt",
-                "token_url": url,
-                "credential_source": {"file": str(tmp_path / "subject")},
-            }
+def test_names_come_page_by_page_from_the_others_too() -> None:
+    def azure(asked: Asked, number: int) -> None:
+        marker = "<NextMarker>a&amp;b</NextMarker>" if number == 1 else "<NextMarker />"
+        asked.answer(
+            {"access_token": SECRET, "expires_in": "3600"}
+            if number == 0
+            else f'\ufeff<R ContainerName="c"><Blobs><Blob><Name>f/x/{number}&amp;</Name></Blob></Blobs>{marker}</R>'
         )
-        machine = gs.find_token(
-            {"GCE_METADATA_HOST": url.partition("//")[2], "HOME": str(tmp_path)}, Connections({})
-        ).text
-    claim = account.partition("assertion=")[2].split(".")[1]
-    assert json.loads(base64.urlsafe_b64decode(claim + "=" * (-len(claim) % 4)))["iss"] == "me"
-    assert "subject_token=another+cloud%27s" in external
-    assert machine == "/computeMetadata/v1/instance/service-accounts/default/token"
+
+    with serving(azure) as (url, asked):
+        environ = {"IDENTITY_ENDPOINT": f"{url}/id", "IDENTITY_HEADER": "h"}
+        environ["METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT"] = f"{url}/"
+        assert objects.open_objects("azure", "c/f", environ).names("x/") == ["x/1&", "x/2&"]
+    assert [one.path for one in asked[1:]] == [
+        "/c?restype=container&comp=list&prefix=f%2Fx%2F",
+        "/c?restype=container&comp=list&prefix=f%2Fx%2F&marker=a%26b",
+    ]
+    assert {one.headers["authorization"] for one in asked[1:]} == {f"Bearer {SECRET}"}
+
+    def google(asked: Asked, number: int) -> None:
+        more = {"nextPageToken": "a&b"} if number == 1 else {}
+        asked.answer({"access_token": SECRET} if number == 0 else {"items": [{"name": f"f/x/{number}"}], **more})
+
+    with serving(google) as (url, asked):
+        environ = {"GCE_METADATA_HOST": url.partition("//")[2], "STORAGE_EMULATOR_HOST": url, "HOME": "/nowhere"}
+        assert objects.open_objects("gs", "gs://b/f", environ).names("x/") == ["x/1", "x/2"]
+    fields = "prefix=f%2Fx%2F&fields=items%28name%29%2CnextPageToken"
+    assert [one.path for one in asked[1:]] == [
+        f"/storage/v1/b/b/o?{fields}",
+        f"/storage/v1/b/b/o?{fields}&pageToken=a%26b",
+    ]
 
 
-# ---------------------------------------------------------------- any Python
+@pytest.mark.parametrize("page", ["[]", "<html>", "7", b"\xff"])
+def test_a_page_of_names_that_is_none_is_one_error(page: Any) -> None:
+    with serving(lambda asked, number: asked.answer(page if number else {"access_token": SECRET})) as (url, _):
+        environ = {"GCE_METADATA_HOST": url.partition("//")[2], "STORAGE_EMULATOR_HOST": url, "HOME": "/nowhere"}
+        with pytest.raises(objects.ObjectError) as caught:
+            objects.open_objects("gs", "gs://b/f", environ).names("x/")
+    assert caught.value.message.startswith("`x/` cannot be had from gs://b/f: its address, its answer or")
 
 
-@pytest.mark.parametrize("path", sorted((SOURCE / "mfenv" / "bootstrap").glob("*.py")), ids=lambda path: path.name)
-def test_every_module_is_python_3_8_and_needs_nothing_that_is_not_there(path: Path) -> None:
-    tree = ast.parse(path.read_text(), feature_version=(3, 8))
-    assert _imported(tree) <= {*sys.stdlib_module_names, "mfenv"} | {"boto3", "azure", "google"}
-    ours = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    assert all(name.startswith("mfenv.bootstrap") for name in ours if name.startswith("mfenv"))
+# ---------------------------------------------------------------- folders
 
 
-def _imported(tree: ast.AST) -> set[str]:
-    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return {name.partition(".")[0] for name in names}
+def test_a_folder_is_a_store_too(tmp_path: Path) -> None:
+    store = objects.open_objects("local", str(tmp_path / "store"), {})
+    store.put("x/a", CONTENT)
+    store.put("x/b/c", b"c")
+    assert store.names("x/") == ["x/a", "x/b/c"]
+    assert store.read("x/a") == CONTENT
+    store.fetch("x/b/c", str(tmp_path / "file"), sha256=hashlib.sha256(b"c").hexdigest(), size=1)
+    assert (tmp_path / "file").read_bytes() == b"c"
+    with pytest.raises(objects.Missing):
+        store.read("x/z")
 
 
-def test_the_program_that_travels_fetches_an_object_with_any_python(tmp_path: Path) -> None:
-    text = zlib.decompress(base64.b64decode(program("s3"))).decode()
-    ast.parse(text, feature_version=(3, 8))
-    assert len(program("s3")) < 10_000
-    run = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(sys.argv.pop(1))))"
-    with server(lambda asked, _: asked.answer(CONTENT)) as (url, _):
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-I",
-                "-S",
-                "-c",
-                run,
-                program("s3"),
-                "s3",
-                "s3://bucket/a/key",
-                str(tmp_path / "job.tar"),
-            ],
-            env={"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": SECRET, "METAFLOW_S3_ENDPOINT_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "job.tar").read_bytes() == CONTENT
+def test_a_kind_of_store_that_is_not_known_is_refused() -> None:
+    with pytest.raises(objects.ObjectError) as caught:
+        objects.open_objects("tape", "tape://a", {})
+    assert caught.value.message == "environments cannot be fetched from the datastore `tape`"
+    assert caught.value.hint

@@ -18,7 +18,7 @@ import pytest
 from mfenv import errors
 from mfenv.errors import EnvironmentsError, ResolutionFailed, ToolNotFound, WorkerDied
 from mfenv.io import worker as worker_module
-from mfenv.io.worker import WorkerClient
+from mfenv.io.worker import WorkerClient, describe, rebuild
 
 _NAMES = (
     "echo fail unsolvable crash panic noisy read_input unspeakable die events where hang files".split()  # noqa: SIM905
@@ -123,6 +123,11 @@ def test_any_other_failure_is_an_error_and_the_process_lives_on(
         worker.call(operation, {})
     assert (type(caught.value), caught.value.message) == (EnvironmentsError, message)
     assert worker.is_running
+
+
+def test_what_the_system_refuses_is_told_with_its_place() -> None:
+    error = rebuild(describe(FileNotFoundError(2, "No such file or directory", "/proc/x")))
+    assert (type(error), error.message) == (errors.HydrationFailed, "`/proc/x`: No such file or directory")
 
 
 def test_an_operation_that_is_not_offered_is_an_error(worker: WorkerClient) -> None:

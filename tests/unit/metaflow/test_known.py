@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mfenv.app.known import KnownEnvironments
+from mfenv.app.known import Found, KnownEnvironments
 from mfenv.domain.alias import Alias
 from mfenv.domain.digest import LockId, RequestKey
 from mfenv.domain.group import LockGroup
@@ -109,9 +109,12 @@ def test_all_that_is_named_comes_with_the_requests_that_it_answered(
     locks.keep_group(LockGroup.of({LINUX: LOCK.id, arm: ON_ARM.id}))
     both, ref = {LINUX: LOCK.id, arm: ON_ARM.id}, ByName(name="team/env")
     aliases.point(Alias.of(ref, both, user="me", time=TIME, requests={arm: REQUEST}))
-    assert known.find_all(ref, where="here") == (both, {arm: REQUEST})
-    assert known.find_all(ByLock(lock=LOCK.id, request=REQUEST), where="here") == (both, {LINUX: REQUEST})
-    assert known.find_all(ByLock(lock=LOCK.id), where="here") == (both, {})
+    assert known.find_all(ref, where="here") == Found(ref=ref, locks=both, requests={arm: REQUEST})
+    by_ids, by_lock = ByLock(lock=LOCK.id, request=REQUEST), ByLock(lock=LOCK.id)
+    assert known.find_all(by_ids, where="here") == Found(
+        ref=by_ids, locks=both, requests={LINUX: REQUEST}, named=LOCK.id
+    )
+    assert known.find_all(by_lock, where="here") == Found(ref=by_lock, locks=both, named=LOCK.id)
 
 
 def test_a_name_for_other_platforms_says_which(known: KnownEnvironments, aliases: AliasStore) -> None:

@@ -24,7 +24,7 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="What to write: a folder for `docker build` (the default), or an image in the OCI layout.",
             ),
             click.option("--base", metavar="IMAGE", help="The image to build upon. Default: python:3.x."),
-            click.option("--base-layout", metavar="FOLDER", help="The same for `--format oci`: in that layout."),
+            click.option("--base-layout", metavar="PATH", help="The same for `--format oci`: a folder or tar file."),
             click.option("--path", metavar="FOLDER", default="/opt/mfenv", help="Where environments are in the image."),
             arch_option,
             json_option,

@@ -48,6 +48,7 @@ from mfenv.errors import EnvironmentsError, InvalidSpec, LockError, ResolutionFa
 from mfenv.formats.fields import Fields
 from mfenv.formats.lock_json import load_record
 from mfenv.formats.package_file import shown
+from mfenv.io.few_at_once import few_at_once
 from mfenv.io.files import write_atomically
 from mfenv.io.secrets import headers_for, tokens_in, with_credentials, without_secrets
 from mfenv.io.worker_main import Emit
@@ -57,6 +58,8 @@ _TIME_LIMIT = datetime.timedelta(minutes=10)
 _ANSWER_LIMIT = 180
 _PRIORITIES = {"strict": ChannelPriority.Strict, "disabled": ChannelPriority.Disabled}
 _OTHER_PLATFORMS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
+# Packages that are looked into: thousands of requests would wait for each other, and fail late.
+_AT_ONCE = 50
 _gateways: dict[str, Gateway] = {}
 
 
@@ -356,7 +359,9 @@ async def distributions(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa
     by the files' digests. Raises `ResolutionFailed` when a package cannot be read.
     """
     client = Client.default_client(timeout=_ANSWER_LIMIT)
-    rows = await asyncio.gather(*(_distributions_of(client, package, payload) for package in payload["packages"]))
+    rows = await few_at_once(
+        payload["packages"], lambda package: _distributions_of(client, package, payload), most=_AT_ONCE
+    )
     return {package["name"]: row for package, row in zip(payload["packages"], rows, strict=True)}
 
 
@@ -481,7 +486,7 @@ async def records(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG0
     `LockError` when one says nothing sound, or two have one name; `ResolutionFailed` when one cannot be read.
     """
     client = Client.default_client(timeout=_ANSWER_LIMIT)
-    found = await asyncio.gather(*(_index_json(client, package, payload) for package in payload["packages"]))
+    found = await few_at_once(payload["packages"], lambda package: _index_json(client, package, payload), most=_AT_ONCE)
     rows: dict[str, tuple[int, dict[str, Json], PackageRecord]] = {}
     for index, (package, content) in enumerate(zip(payload["packages"], found, strict=True)):
         where = f"{payload['shown']}: {package['file_name']}"
