@@ -27,7 +27,7 @@ from mfenv.domain.platform import Platform
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.spec import SpecLayer
 from mfenv.errors import EnvironmentsError, InvalidSpec
-from mfenv.metaflow.launch import explained
+from mfenv.metaflow.failures import explained
 from mfenv.metaflow.wishes import FlowWishes
 from mfenv.resolve.satisfies import satisfies
 

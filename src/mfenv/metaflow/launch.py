@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from metaflow.util import get_username
 
 from mfenv.app.hydrate import BackgroundHydration
 from mfenv.app.progress import TransferLine
-from mfenv.app.reporting import Live, aside, both, is_terminal
-from mfenv.app.sharing import BackgroundSharing, Publication
+from mfenv.app.reporting import Live, both, is_terminal
+from mfenv.app.sharing import BackgroundSharing
 from mfenv.app.wiring import Wiring
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
 from mfenv.domain.base import NamedBase, PathspecBase
@@ -36,10 +36,9 @@ from mfenv.domain.reference import (
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.spec import (
     EnvironmentSpec,
-    Place,
     SpecLayer,
 )
-from mfenv.errors import EnvironmentsError, HydrationFailed, ResolutionFailed, StoreError
+from mfenv.errors import EnvironmentsError, HydrationFailed
 from mfenv.formats import metadata_file
 from mfenv.formats.metadata_file import FlowMetadata
 from mfenv.hydrate.prefix import Prefix, mark_used
@@ -50,14 +49,13 @@ from mfenv.metaflow.boundary import EnvironmentException
 from mfenv.metaflow.code_root import CodeRoot
 from mfenv.metaflow.config import read_settings
 from mfenv.metaflow.enter import ENVIRONMENT_ID
-from mfenv.metaflow.requirements import remote_platform
+from mfenv.metaflow.failures import explained
+from mfenv.metaflow.hydration_lines import HydrationLines
+from mfenv.metaflow.remote_steps import BEFORE_START, RemoteSteps
 from mfenv.metaflow.wishes import FlowWishes, reference
 from mfenv.resolve.satisfies import satisfies
-from mfenv.store.layout import DEPLOYED
 
 METADATA_FILE = "conda_v2.cnd"
-BEFORE_START = "_parameters"
-"""What schedulers call the step that notes parameters; until these are known, a late start step runs in this one's."""
 
 Echo = Callable[..., None]
 
@@ -94,15 +92,14 @@ class Launch:
         self._assignments: dict[str, StepAssignment] = {}
         self._metadata: Path | None = None
         self._locks: dict[LockId, LockedEnvironment] = {}
-        self._remote: dict[str, Platform] = {}
-        self._published: Publication | None = None
+        self._remote = RemoteSteps({})
         self._hydration: BackgroundHydration | None = None
         self._sharing: BackgroundSharing | None = None
         self._code: CodeRoot | None = None
         self._in_use = contextlib.ExitStack()
         # Metaflow gives an echo that says nothing when it is told to be quiet.
         self._is_quiet = "--quiet" in sys.argv
-        self._lines = _Lines(echo, is_quiet=self._is_quiet)
+        self._lines = HydrationLines(echo, is_quiet=self._is_quiet)
 
     # ---------------------------------------------------------------- locking
 
@@ -117,11 +114,13 @@ class Launch:
             for line in wishes.deprecations:
                 self._echo(f"Deprecated: {line}.", fg="yellow")
             gpu = wishes.gpu
-            self._remote = self._remote_platforms(wishes)
-            publication = self._publication(wiring)
-            requests = wishes.requests_of({step: self._platform(step) for step in layers})
-            if "start" in self._remote and layers["start"].fetch_at_exec:
-                requests[BEFORE_START] = wishes.bare(self._remote["start"])
+            self._remote = remote = RemoteSteps.of(self._flow, wishes, is_quiet=self._is_quiet)
+            # Toolchains are looked for while environments are resolved.
+            remote.prepare(wiring, self._datastore_type)
+            requests = wishes.requests_of({step: remote.platform(step) for step in layers})
+            if "start" in remote and layers["start"].fetch_at_exec:
+                # Until parameters are known, a late start step runs in what Metaflow needs.
+                requests[BEFORE_START] = wishes.bare(remote.platform("start"))
             locks = self._lock_requests(wiring, requests, layers)
             for step in sorted(gpu & requests.keys()):
                 for name in cpu_only(locks[requests[step]]):
@@ -130,7 +129,7 @@ class Launch:
                     )
             self._locks = {lock.id: lock for lock in locks.values()}
             assignments = {
-                step: self._assignment(layer, requests.get(step), locks, self._platform(step))
+                step: self._assignment(layer, requests.get(step), locks, remote.platform(step))
                 for step, layer in layers.items()
             }
             if BEFORE_START in requests:
@@ -139,9 +138,8 @@ class Launch:
                     request=asked.key, lock=locks[asked].id, platform=asked.target.platform
                 )
             # Here and not when it is packaged: Metaflow does that in a thread, where an error is only a line.
-            self._metadata = self._write_metadata(wiring, assignments, publication)
+            self._metadata = self._write_metadata(wiring, assignments)
             self._assignments = assignments
-            self._published = publication
 
     def _lock_requests(
         self, wiring: Wiring, requests: Mapping[str, ResolutionRequest], layers: Mapping[str, SpecLayer]
@@ -192,44 +190,15 @@ class Launch:
         lock = locks[request]
         return Locked(request=request.key, lock=lock.id, platform=lock.platform)
 
-    def _remote_platforms(self, wishes: FlowWishes) -> dict[str, Platform]:
-        """Return the platforms of the steps that run on other machines, and have an environment there."""
-        commands = wishes.wiring.settings.remote_commands
-        found = {step.__name__: remote_platform(step.decorators, commands) for step in self._flow}
-        return {step: platform for step, platform in found.items() if platform and not wishes.layers[step].disabled}
-
-    def _platform(self, step: str) -> Platform:
-        return self._remote.get(step) or Platform.host()
-
-    def _publication(self, wiring: Wiring) -> Publication | None:
-        """Return what gets this flow's environments to other machines; None for a flow that has nothing there."""
-        if not self._remote:
-            return None
-        step = next(iter(self._remote))
-        begin = f"step `{step}` runs on another machine, which gets its environment from the store"
-        try:
-            shared = wiring.shared()
-        except StoreError as error:
-            raise StoreError(f"{begin}: {error.message}", hint=error.hint, output=error.output) from error
-        if shared is None:
-            raise StoreError(
-                f"{begin}, and nothing is shared with the datastore `{self._datastore_type}`",
-                hint="Take it out of METAFLOW_CONDA_IGNORE_CACHING_DATASTORES",
-            )
-        # It is looked for while environments are resolved.
-        return Publication(wiring.sharer, wiring.toolchains, wiring.bytecode, set(self._remote.values()))
-
-    def _write_metadata(
-        self, wiring: Wiring, assignments: Mapping[str, StepAssignment], publication: Publication | None = None
-    ) -> Path:
+    def _write_metadata(self, wiring: Wiring, assignments: Mapping[str, StepAssignment]) -> Path:
         """Write the metadata file of this flow, under a name that tells its content."""
         content = metadata_file.dump(
             FlowMetadata(
                 steps=assignments,
                 locks=self._locks,
-                store=wiring.store_location if publication else None,
-                toolchains=publication.toolchains() if publication else (),
-                compiling=tuple(sorted({*self._remote.values()} - {Platform.host()}, key=lambda one: one.value)),
+                store=self._remote.location,
+                toolchains=self._remote.toolchains(),
+                compiling=self._remote.compiling,
             )
         )
         path = wiring.folders.metadata / f"{hashlib.sha256(content).hexdigest()[:40]}.cnd"
@@ -265,8 +234,7 @@ class Launch:
         self.lock()
         assert self._wiring is not None
         needed = self._in_order_of_need(is_remote=False)
-        if self._published:
-            self._published.start(self._flow.name, run_id, self._remote_locks())
+        self._remote.start(self._flow.name, run_id, self._remote_locks())
         for lock_id in needed:
             self._use(lock_id)
         self._sharing = BackgroundSharing(self._wiring.sharer, flow=self._flow.name, run_id=run_id)
@@ -292,21 +260,8 @@ class Launch:
 
     def publish(self) -> None:
         """Have all that other machines need in the store, for a deployment: whoever runs it comes later."""
-        if self._published is None:
-            return
         with _spoken():
-            self._published.start(self._flow.name, DEPLOYED, self._remote_locks())
-            self._published.wait()
-        try:
-            self._published.wait_for_bytecode()
-        except EnvironmentsError as error:
-            # Tasks compile for themselves.
-            self._echo(f"Warning: the environments could not be compiled here: {error.message}.", fg="yellow")
-
-    @staticmethod
-    def _place_of(name: str) -> str:
-        """Return the step on whose machine something runs."""
-        return "start" if name == BEFORE_START else name
+            self._remote.publish(self._flow.name, self._remote_locks(), self._echo)
 
     def _remote_locks(self) -> list[LockedEnvironment]:
         return [self._locks[lock_id] for lock_id in self._in_order_of_need(is_remote=True)]
@@ -325,7 +280,7 @@ class Launch:
                 if name not in order:
                     order.append(name)
                     waiting.append(name)
-        steps = [self._assignments.get(name) for name in order if (self._place_of(name) in self._remote) is is_remote]
+        steps = [self._assignments.get(name) for name in order if (name in self._remote) is is_remote]
         return list(dict.fromkeys(assignment.lock for assignment in steps if isinstance(assignment, Locked)))
 
     def enter(self, step: str, cli_args: Any, flow_datastore: Any) -> None:
@@ -335,10 +290,9 @@ class Launch:
         """
         assignment = self._assignments[step]
         if step in self._remote:
-            assert self._published is not None
             cli_args.env[ENVIRONMENT_ID] = ""
             with _spoken():
-                self._wait_until_published(assignment)
+                self._remote.wait(assignment)
             return
         if isinstance(assignment, Disabled):
             # A flow that runs inside another flow's task must not pass that one's on.
@@ -365,18 +319,6 @@ class Launch:
             cli_args.env["PYTHONHOME"] = ""
         identity = [assignment.request, assignment.lock, assignment.platform.value]
         cli_args.env[ENVIRONMENT_ID] = json.dumps(identity)
-
-    def _wait_until_published(self, assignment: StepAssignment) -> None:
-        """Wait until the machine that the task runs on can get its environment."""
-        assert self._published is not None
-        lock_id = assignment.lock if isinstance(assignment, Locked) else None
-        if self._published.is_done(lock_id):
-            self._published.wait(lock_id)
-            return
-        title = "Caching the environment for other machines" if lock_id is None else f"Caching environment {lock_id}"
-        with Live(title, is_shown=not self._is_quiet) as live:
-            self._published.listener = live.passed
-            self._published.wait(lock_id)
 
     def _waited_for(self, lock_id: LockId) -> Prefix:
         """Return an environment when it is ready; on a terminal, show how far it is."""
@@ -428,8 +370,7 @@ class Launch:
         """
         if self._hydration:
             self._hydration.stop()
-        if self._published:
-            self._published.stop()
+        self._remote.stop()
         if self._sharing:
             # Metaflow calls this for each step.
             sharing, self._sharing = self._sharing, None
@@ -453,78 +394,3 @@ class Launch:
         for trouble in sharing.troubles:
             hint = f" ({trouble.hint})" if trouble.hint else ""
             self._echo(f"Warning: not everything could be shared with others: {trouble.message}{hint}.", fg="yellow")
-
-
-class _Lines:
-    """Tells of hydrations in plain lines, and shows how far they are while somebody waits for one."""
-
-    def __init__(self, echo: Echo, *, is_quiet: bool) -> None:
-        self._metaflows_echo = echo
-        self._live = Live(is_shown=not is_quiet)
-
-    def makes(self, lock: LockedEnvironment) -> None:
-        """Know of an environment that is going to be made."""
-        self._live.row(lock.id, _creating(lock.id), total=len(lock.artifacts), is_shown=False)
-
-    @contextlib.contextmanager
-    def awaiting(self, lock_id: LockId) -> Iterator[None]:
-        """Show how far the environment is, and others in the making, for the duration of the block."""
-        self._live.row(lock_id, _creating(lock_id))
-        try:
-            with self._live:
-                yield
-        finally:
-            self._live.fetched({"environment": lock_id, "ended": True})
-
-    def _echo(self, line: str) -> None:
-        with aside():
-            self._metaflows_echo(line)
-
-    def waiting(self, holder: str) -> None:
-        self._echo(f"Waiting for {holder}, which creates the same environment ...")
-
-    def fetched(self, event: dict[str, object]) -> None:
-        self._live.fetched(event)
-        if healed := event.get("healed"):
-            self._echo(f"The cached file {healed} was damaged; it was fetched again.")
-        if damaged := event.get("damaged"):
-            self._echo(f"The stored file {damaged} is damaged; it is fetched from its origin.")
-        if unreachable := event.get("unreachable"):
-            self._echo(f"The store cannot be used: {unreachable}; packages are fetched from their origin.")
-
-
-def _creating(lock_id: LockId) -> str:
-    return f"Creating Conda environment {lock_id}"
-
-
-def explained(
-    failures: Mapping[ResolutionRequest, EnvironmentsError],
-    requests: Mapping[str, ResolutionRequest],
-    layers: Mapping[str, SpecLayer],
-) -> EnvironmentsError:
-    """Make one error of all that failed, each with the places where its trouble was written."""
-    first = next(iter(failures.values()))
-    messages = []
-    for request, failure in failures.items():
-        steps = [step for step, asked in requests.items() if asked == request]
-        messages.append(f"{_places(failure, steps, layers)}: {failure.message}")
-    hints = dict.fromkeys(failure.hint for failure in failures.values() if failure.hint)
-    outputs = dict.fromkeys(failure.output for failure in failures.values() if failure.output)
-    joined = type(first)("\n".join(messages), hint="; ".join(hints) or None, output="\n".join(outputs))
-    if isinstance(first, ResolutionFailed) and isinstance(joined, ResolutionFailed):
-        joined.packages = first.packages
-    return joined
-
-
-def _places(failure: EnvironmentsError, steps: Iterable[str], layers: Mapping[str, SpecLayer]) -> str:
-    steps = list(steps)
-    blamed: tuple[str, ...] = getattr(failure, "packages", ())
-    places: dict[str, None] = {}
-    for step in steps:
-        written = dict(layers[step].places) if step in layers else {}
-        found: list[Place] = [written[name] for name in blamed if name in written]
-        # A conflict blames nobody in particular: name all that this step was asked to have.
-        found = found or ([place for name, place in written.items() if not name.startswith("channel:")])
-        places.update(dict.fromkeys(str(place) for place in found))
-    named = ", ".join(f"`{step}`" for step in steps)
-    return "; ".join(places) or f"{'step' if len(steps) == 1 else 'steps'} {named}"
