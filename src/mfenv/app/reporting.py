@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mfenv.app.progress import in_words
 from mfenv.io import debug_log
-from mfenv.store.base import OnTransfer
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -93,15 +92,18 @@ class Live:
         stream: TextIO | None = None,
         is_shown: bool = True,
         after: float = 0.0,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Show `title`; of `total` files, where that is known. Not `is_shown`, it only counts.
 
         What is over within `after` seconds is not shown. Without a title there are only the rows that are added.
+        `now` is a clock in seconds.
         """
         self._is_shown = is_shown
         self._stream = stream or sys.stderr
         self._after = after
-        self._rows = {"": _Row(title=title, total=total, noun=noun)} if title else {}
+        self._now = now
+        self._rows = {"": _Row(title=title, total=total, noun=noun, began=now())} if title else {}
         self._mutex = threading.Lock()
         self._terminal = threading.RLock()
         self._timer: threading.Timer | None = None
@@ -190,6 +192,14 @@ class Live:
                 row.answers, row.files = row.answers + 1, row.files + len(answer.packages) + len(answer.pypi)
         self._draw("")
 
+    def ended(self, how: str = "done") -> None:
+        """Write a line that stays: how it ended, how long it took, and what passed."""
+        row = self._rows[""]
+        noun = row.noun.removesuffix("s") if row.files == 1 else row.noun
+        passed = f" ({row.files} {noun}, {in_words(row.size)})" if row.files else ""
+        self._stream.write(f"{row.title} ... {how} in {self._now() - row.began:.1f} seconds{passed}.\n")
+        self._stream.flush()
+
     def says(self, suffix: str, key: str = "") -> None:
         """Show `suffix` after the title."""
         with self._mutex:
@@ -260,13 +270,3 @@ def _progress(stream: TextIO, *, has_bar: bool) -> Progress:
         redirect_stderr=False,
         get_time=time.monotonic,
     )
-
-
-def both(first: OnTransfer, second: OnTransfer) -> OnTransfer:
-    """Return what tells two listeners of each file."""
-
-    def passed(key: str, size: int) -> None:
-        first(key, size)
-        second(key, size)
-
-    return passed

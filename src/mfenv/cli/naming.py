@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 
@@ -10,8 +9,7 @@ from metaflow._vendor import click
 from metaflow.util import get_username
 
 from mfenv.app.environments import Environments
-from mfenv.app.progress import TransferLine
-from mfenv.app.reporting import Live, both
+from mfenv.app.reporting import Live
 from mfenv.app.wiring import Wiring
 from mfenv.cli.finding import tell, wired
 from mfenv.domain.alias import Alias
@@ -92,16 +90,16 @@ def give_name(
 
 def share(wiring: Wiring, lock_ids: Iterable[LockId]) -> None:
     """Have environments in the shared store, and tell how far it is. Raises `EnvironmentsError`."""
-    line = TransferLine("Caching packages", sys.stderr)
+    live = Live("Caching packages", noun="files")
     try:
-        with Live("Caching packages") as live:
-            shared = wiring.sharer.share(lock_ids, both(line.passed, live.passed))
+        with live:
+            shared = wiring.sharer.share(lock_ids, live.passed)
     except BaseException:
-        if line.files:
-            line.ended("stopped")
+        if live.files:
+            live.ended("stopped")
         raise
-    if line.files:
-        line.ended()
+    if live.files:
+        live.ended()
     elif shared:
         click.echo(f"All packages already cached in {shared.kind}.", err=True)
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metaflow._vendor import click
 from metaflow.packaging_sys import ContentType
 from metaflow.util import get_username
 
 from mfenv.app.hydrate import BackgroundHydration
-from mfenv.app.progress import TransferLine
-from mfenv.app.reporting import Live, both, is_terminal
+from mfenv.app.reporting import Live, is_terminal
 from mfenv.app.sharing import BackgroundSharing
 from mfenv.app.wiring import Wiring
 from mfenv.domain.assignment import Deferred, Disabled, Locked, StepAssignment
@@ -77,6 +77,12 @@ def _spoken() -> Iterator[None]:
         raise EnvironmentException(unusable) from error
 
 
+def _is_quiet() -> bool:
+    """Tell whether Metaflow was told to be quiet; its logger, which it gives to decorators, speaks all the same."""
+    context = click.get_current_context(silent=True)
+    return bool(context and getattr(context.obj, "is_quiet", False))
+
+
 class Launch:
     """The environments of one flow, in the process that launches, deploys or packages it."""
 
@@ -97,8 +103,7 @@ class Launch:
         self._sharing: BackgroundSharing | None = None
         self._code: CodeRoot | None = None
         self._in_use = contextlib.ExitStack()
-        # Metaflow gives an echo that says nothing when it is told to be quiet.
-        self._is_quiet = "--quiet" in sys.argv
+        self._is_quiet = _is_quiet()
         self._lines = HydrationLines(echo, is_quiet=self._is_quiet)
 
     # ---------------------------------------------------------------- locking
@@ -385,11 +390,10 @@ class Launch:
     def _share_the_rest(self, sharing: BackgroundSharing, *, is_done: bool) -> None:
         if is_done and (count := sharing.under_way):
             title = f"Caching {count} {'environment' if count == 1 else 'environments'}"
-            line = TransferLine(title, sys.stderr)
-            with Live(title, is_shown=not self._is_quiet) as live:
-                sharing.listener = both(line.passed, live.passed)
+            with Live(title, noun="files", is_shown=not self._is_quiet) as live:
+                sharing.listener = live.passed
                 sharing.wait()
-            line.ended("failed" if sharing.troubles else "done")
+            live.ended("failed" if sharing.troubles else "done")
         sharing.stop()
         for trouble in sharing.troubles:
             hint = f" ({trouble.hint})" if trouble.hint else ""
