@@ -18,6 +18,9 @@ _FOR: Mapping[str, tuple[str, ...]] = {
     "gs": ("google-cloud-storage", "google-auth"),
 }
 
+ANY_NEED = frozenset(MatchSpec(name=name) for names in (_ALWAYS, *_FOR.values()) for name in names)
+"""All that may be needed besides what is asked for, whatever the datastore."""
+
 
 def metaflow_needs(datastore_type: str) -> tuple[MatchSpec, ...]:
     """Return the packages a task needs besides the user's. Raises `InvalidSpec` for an unknown datastore."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from mfenv.app import pip_config, uv_config
+from mfenv.app import backends, pip_config, uv_config
 from mfenv.app.pip_config import PipConfig
 from mfenv.domain.artifact import is_plain_file_name
 from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in
@@ -108,10 +108,17 @@ class Settings:
     """
     link_scripts: bool
     """Whether packages' post-link scripts run (``CONDA_LINK_SCRIPTS``): ``true``, the default, or ``false``."""
+    conda_resolver: str
+    """What resolves conda packages (``CONDA_DEPENDENCY_RESOLVER``): ``rattler``, or what another package brings."""
     pypi_resolver: str
-    """What resolves PyPI packages: ``uv``, or ``none`` (``CONDA_PYPI_DEPENDENCY_RESOLVER``)."""
+    """What resolves PyPI packages (``CONDA_PYPI_DEPENDENCY_RESOLVER``): ``uv``, another package's, or ``none``."""
     mixed_resolver: str
-    """What resolves conda and PyPI together: ``hybrid``, or ``none`` (``CONDA_MIXED_DEPENDENCY_RESOLVER``)."""
+    """What resolves conda and PyPI together (``CONDA_MIXED_DEPENDENCY_RESOLVER``).
+
+    ``hybrid``, which is made of the two, what another package brings, or ``none``.
+    """
+    conda_installer: str
+    """What links conda packages (``CONDA_INSTALLER``): ``rattler``, or what another package brings."""
     default_index: PackageIndex | None
     """The index behind all others (``CONDA_DEFAULT_PYPI_SOURCE``, else pip's or uv's configuration)."""
     indexes: tuple[PackageIndex, ...]
@@ -193,8 +200,10 @@ def read(values: Callable[[str], object], environment: Mapping[str, str] | None 
         channel_credentials=tuple(found for found in credentials if found),
         lock_timeout=_seconds("CONDA_LOCK_TIMEOUT", lookup("CONDA_LOCK_TIMEOUT"), _LOCK_TIMEOUT),
         link_scripts=_truth("CONDA_LINK_SCRIPTS", lookup("CONDA_LINK_SCRIPTS"), default=True),
-        pypi_resolver=_choice("CONDA_PYPI_DEPENDENCY_RESOLVER", lookup, ("uv", "none")),
-        mixed_resolver=_choice("CONDA_MIXED_DEPENDENCY_RESOLVER", lookup, ("hybrid", "none")),
+        conda_resolver=backends.CONDA_RESOLVER.choice(lookup(backends.CONDA_RESOLVER.setting)),
+        pypi_resolver=backends.PYPI_RESOLVER.choice(lookup(backends.PYPI_RESOLVER.setting)),
+        mixed_resolver=backends.MIXED_RESOLVER.choice(lookup(backends.MIXED_RESOLVER.setting)),
+        conda_installer=backends.CONDA_INSTALLER.choice(lookup(backends.CONDA_INSTALLER.setting)),
         default_index=indexes.default,
         indexes=indexes.others,
         index_secrets=indexes.secrets,

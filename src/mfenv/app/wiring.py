@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from mfenv.app import backends
 from mfenv.app.build import Builds
 from mfenv.app.bytecode import BytecodePublisher
 from mfenv.app.keyring import from_keyring
 from mfenv.app.lock import Locker, lock_of
+from mfenv.app.needs import ANY_NEED
 from mfenv.app.settings import Settings
 from mfenv.app.share import Sharer
 from mfenv.app.supply import Supplier
@@ -45,9 +48,11 @@ from mfenv.resolve.backends import rattler as rattler_backend
 from mfenv.resolve.backends.rattler import RattlerDistributions, RattlerRecords, RattlerResolver
 from mfenv.resolve.backends.uv import UvResolver, build_arguments, build_environment, find_uv
 from mfenv.resolve.base import Resolver
+from mfenv.resolve.by_kind import ByKind
 from mfenv.resolve.extend import ExtendingResolver
 from mfenv.resolve.hybrid import HybridResolver
 from mfenv.resolve.lock_files import LockFileReader, select
+from mfenv.resolve.pypi import PypiResolver
 from mfenv.resolve.wheel_metadata import requirements_of
 from mfenv.store.aliases import AliasStore
 from mfenv.store.backends.local import LocalBlobStore
@@ -57,6 +62,8 @@ from mfenv.store.layout import Layout
 from mfenv.store.locks import LockStore
 from mfenv.store.packages import PackageStore
 from mfenv.store.project_index import ProjectIndex
+
+Part = TypeVar("Part")
 
 
 class Wiring:
@@ -121,7 +128,7 @@ class Wiring:
 
     @cached_property
     def installer(self) -> RattlerInstaller:
-        """The conda installer."""
+        """What brings files here, and links them by default."""
         return RattlerInstaller(self.worker, self.folders, self.secret_urls)
 
     @cached_property
@@ -129,7 +136,7 @@ class Wiring:
         """The maker of prefixes."""
         return Hydrator(
             self.folders,
-            self.installer,
+            self._chosen(backends.CONDA_INSTALLER, self.settings.conda_installer, lambda: self.installer),
             wheels=UvInstaller(self.runner, find_uv, self.folders),
             machine=Machine.here(),
             lock_timeout=self.settings.lock_timeout,
@@ -142,8 +149,17 @@ class Wiring:
         """The runner of programs."""
         return SystemProcessRunner()
 
+    def _chosen(self, role: backends.Role, name: str, default: Callable[[], Part]) -> Part:
+        """Return our backend, or that of another package."""
+        if name in role.own:
+            return default()
+        cache = self.folders.root / "backends" / name
+        parts = backends.Parts(default=default, runner=self.runner, cache=cache, secret_urls=self.secret_urls)
+        made: Part = role.make(name, parts)
+        return made
+
     @cached_property
-    def _pypi_resolver(self) -> UvResolver:
+    def _uv_resolver(self) -> UvResolver:
         return UvResolver(
             self.runner,
             cache=self.folders.uv_cache,
@@ -155,10 +171,13 @@ class Wiring:
     @cached_property
     def resolver(self) -> Resolver:
         """The resolver of everything: conda alone, conda and PyPI together, and either upon what is there."""
-        conda = RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self.secret_urls)
-        host, distributions, pypi = Platform.host(), self.distributions, self._pypi_resolver
+        settings, host, distributions = self.settings, Platform.host(), self.distributions
+        conda: Resolver = self._chosen(backends.CONDA_RESOLVER, settings.conda_resolver, self._rattler_resolver)
+        pypi: PypiResolver = self._chosen(backends.PYPI_RESOLVER, settings.pypi_resolver, lambda: self._uv_resolver)
+        hybrid = HybridResolver(conda=conda, pypi=pypi, distributions=distributions, host=host)
+        mixed: Resolver = self._chosen(backends.MIXED_RESOLVER, settings.mixed_resolver, lambda: hybrid)
         return ExtendingResolver(
-            inner=HybridResolver(conda=conda, pypi=pypi, distributions=distributions, host=host),
+            inner=hybrid if mixed is hybrid else ByKind(mixed=mixed, others=hybrid, not_asked_for=ANY_NEED),
             conda=conda,
             pypi=pypi,
             distributions=distributions,
@@ -167,6 +186,9 @@ class Wiring:
             requires=self._requirements_of,
             host=host,
         )
+
+    def _rattler_resolver(self) -> Resolver:
+        return RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self.secret_urls)
 
     @cached_property
     def lock_files(self) -> LockFileReader:
@@ -301,7 +323,7 @@ class Wiring:
     def toolchains(self) -> ToolchainPublisher:
         """What puts into the shared store what a machine needs that has nothing."""
         return ToolchainPublisher(
-            pypi=self._pypi_resolver,
+            pypi=self._uv_resolver,
             lock_python=self._lock_python,
             link=self.installer.link,
             fetch=self.installer.fetch,

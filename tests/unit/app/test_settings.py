@@ -40,6 +40,8 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         channel_credentials=(),
         lock_timeout=3600.0,
         link_scripts=True,
+        conda_resolver="rattler",
+        conda_installer="rattler",
         pypi_resolver="uv",
         mixed_resolver="hybrid",
         default_index=None,
