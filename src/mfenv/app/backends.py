@@ -48,6 +48,8 @@ class Role:
     """The group of entry points by which other packages bring one."""
     own: tuple[str, ...]
     """The names of ours; the first is the default."""
+    superseded: tuple[str, ...] = ()
+    """Names of earlier versions, and of standard Metaflow: ours does what they did."""
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -57,7 +59,7 @@ class Role:
     def choice(self, text: str | None) -> str:
         """Return the name that a setting chooses; ``null`` is ``none``. Raises `InvalidSpec` with those there are."""
         name = (text or self.own[0]).strip().lower()
-        name = "none" if name == "null" else name
+        name = "none" if name == "null" else self.own[0] if name in self.superseded else name
         # Others' are looked for only where it is not ours.
         if name not in self.own and name not in (known := self.known):
             *most, last = (f"`{good}`" for good in known)
@@ -91,6 +93,7 @@ CONDA_RESOLVER = Role(
     setting="CONDA_DEPENDENCY_RESOLVER",
     group="mfenv.conda_resolvers",
     own=("rattler",),
+    superseded=("mamba", "conda", "micromamba"),
 )
 """Chooses conda packages: a `mfenv.resolve.base.Resolver`."""
 PYPI_RESOLVER = Role(setting="CONDA_PYPI_DEPENDENCY_RESOLVER", group="mfenv.pypi_resolvers", own=("uv", "none"))

@@ -109,7 +109,10 @@ class Settings:
     link_scripts: bool
     """Whether packages' post-link scripts run (``CONDA_LINK_SCRIPTS``): ``true``, the default, or ``false``."""
     conda_resolver: str
-    """What resolves conda packages (``CONDA_DEPENDENCY_RESOLVER``): ``rattler``, or what another package brings."""
+    """What resolves conda packages (``CONDA_DEPENDENCY_RESOLVER``): ``rattler``, or what another package brings.
+
+    ``conda``, ``mamba`` and ``micromamba`` mean ``rattler``, which needs none of these programs.
+    """
     pypi_resolver: str
     """What resolves PyPI packages (``CONDA_PYPI_DEPENDENCY_RESOLVER``): ``uv``, another package's, or ``none``."""
     mixed_resolver: str

@@ -8,7 +8,6 @@ _TOOLS = "no longer needed: nothing has to be installed beside this package"
 _MODELS = "not used: there is no `@huggingface` here"
 
 CHANGED: Mapping[str, str] = {
-    "CONDA_DEPENDENCY_RESOLVER": "no longer needed: the solver comes with the package",
     "PYLOCK_TOML_DEPENDENCY_RESOLVER": "no longer needed: lock files are read as they are",
     "CONDA_LOCAL_PATH": "changed: the folder of environments and caches, not that of a conda installation",
     "CONDA_LOCAL_DIST": _TOOLS,
@@ -34,10 +33,14 @@ CHANGED: Mapping[str, str] = {
 """What is said of a setting whenever it is set, by its name without ``METAFLOW_``."""
 
 VALUES: Mapping[str, tuple[frozenset[str], str]] = {
-    "CONDA_PYPI_DEPENDENCY_RESOLVER": (frozenset({"uv", "none", "null"}), "`uv` or `none`"),
-    "CONDA_MIXED_DEPENDENCY_RESOLVER": (frozenset({"hybrid", "none", "null"}), "`hybrid` or `none`"),
+    "CONDA_DEPENDENCY_RESOLVER": (
+        frozenset({"mamba", "conda", "micromamba"}),
+        "no longer needed: the solver comes with the package",
+    ),
+    "CONDA_PYPI_DEPENDENCY_RESOLVER": (frozenset({"pip"}), "changed: its values are `uv` or `none`"),
+    "CONDA_MIXED_DEPENDENCY_RESOLVER": (frozenset({"conda-lock"}), "changed: its values are `hybrid` or `none`"),
 }
-"""The settings of which only some values have changed: those that are known, and how to say it."""
+"""The settings of which only some values have changed: those values, and what is said of them."""
 
 RENAMED: Mapping[str, str] = {"CONDA_CHANNELS": "METAFLOW_CONDA_CHANNELS"}
 """Variables of other tools that standard Metaflow's conda support followed, and the setting to use for them."""
@@ -49,10 +52,9 @@ def changed_settings(value_of: Callable[[str], object], environment: Mapping[str
     `value_of` gives a setting by its name without ``METAFLOW_``, or None; `environment` has other tools' variables.
     """
     lines = [f"METAFLOW_{name}: {what}" for name, what in CHANGED.items() if value_of(name) not in (None, "")]
-    for name, (known, words) in VALUES.items():
-        value = value_of(name)
-        if value not in (None, "") and str(value).strip().lower() not in known:
-            lines.append(f"METAFLOW_{name}: changed: its values are {words}")
+    for name, (values, words) in VALUES.items():
+        if str(value_of(name)).strip().lower() in values:
+            lines.append(f"METAFLOW_{name}: {words}")
     for name, today in RENAMED.items():
         if environment.get(name) and value_of(today.removeprefix("METAFLOW_")) in (None, ""):
             lines.append(f"{name}: renamed: set {today}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mfenv.app import settings
+from mfenv.errors import InvalidSpec
 from mfenv.migrate.settings import CHANGED, RENAMED, VALUES, changed_settings
 
 
@@ -16,8 +19,8 @@ def test_settings_that_changed_are_listed_when_they_are_set_and_without_their_va
         "CONDA_LOCK_TIMEOUT": "60",
     }
     assert changed_settings(values.get, {"CONDA_CHANNELS": "https://user:secret@h.example.org"}) == [
-        "METAFLOW_CONDA_DEPENDENCY_RESOLVER: no longer needed: the solver comes with the package",
         "METAFLOW_CONDA_LOCAL_PATH: changed: the folder of environments and caches, not that of a conda installation",
+        "METAFLOW_CONDA_DEPENDENCY_RESOLVER: no longer needed: the solver comes with the package",
         "METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER: changed: its values are `hybrid` or `none`",
         "CONDA_CHANNELS: renamed: set METAFLOW_CONDA_CHANNELS",
     ]
@@ -42,7 +45,11 @@ def test_no_setting_that_is_read_is_called_unused() -> None:
     assert {name.removeprefix("METAFLOW_") for name in RENAMED.values()} <= set(asked)
 
 
-def test_the_values_that_need_no_word_are_those_that_a_launch_reads() -> None:
-    for name, (known, _) in VALUES.items():
-        for value in known:
-            settings.read({name: value}.get, {"HOME": "/home/me"})
+def test_values_that_are_no_longer_needed_are_read_and_those_that_changed_are_refused() -> None:
+    for name, (values, words) in VALUES.items():
+        for value in values:
+            if words.startswith("no longer needed"):
+                assert settings.read({name: value}.get, {"HOME": "/home/me"}).conda_resolver == "rattler"
+            else:
+                with pytest.raises(InvalidSpec, match="is not known"):
+                    settings.read({name: value}.get, {"HOME": "/home/me"})
