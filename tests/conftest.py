@@ -228,6 +228,14 @@ def channel() -> LocalChannel:
     return built_channel()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_project_above(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Metaflow would take a `.metaflow` above the tests' folders for the project of each of them."""
+    for folder in tmp_path_factory.getbasetemp().parents:
+        if (folder / ".metaflow").exists():
+            pytest.exit(f"`{folder / '.metaflow'}` would be taken for the project of every test: remove it", 1)
+
+
 @pytest.fixture(scope="session")
 def shared_local_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder of environments and package caches for the whole session, workers of pytest-xdist included."""

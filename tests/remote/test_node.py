@@ -263,6 +263,13 @@ def test_a_late_name_that_is_not_known_is_told(launched: Launched, tmp_path: Pat
     )
 
 
+def test_a_late_start_step_with_nothing_to_wait_in_is_told_what_it_lacks(launched: Launched, tmp_path: Path) -> None:
+    steps = {"start": Deferred(base=NamedBase(text="team/@{METAFLOW_INIT_NAME}:v1"), platform=HOST)}
+    entered = enter(launched.package(tmp_path / "package", steps=steps), tmp_path / "node", step="start")
+    assert "METAFLOW_INIT_NAME" in refusal(entered)
+    assert "Traceback" not in entered.log
+
+
 def refusal(entered: Entered) -> str:
     """The sentence that the task fails with; a shell that evaluates the answer fails as well."""
     assert entered.run("echo $?").startswith("1"), entered

@@ -44,7 +44,8 @@ def main(environ: Mapping[str, str], *, is_last: bool = False) -> str:
             return activate.IMAGE_PYTHON
         if isinstance(assignment, dict):
             # On Argo, a start step learns of parameters in the same breath as it begins: it comes here twice.
-            found = late(flow, assignment, Node.here(environ), log, may_wait=task.step == "start" and not is_last)
+            may_wait = task.step == "start" and not is_last and flow.before_start is not None
+            found = late(flow, assignment, Node.here(environ), log, may_wait=may_wait)
             if found is None:
                 found = flow.lock(flow.before_start), flow.before_start
             lock, identity = found
