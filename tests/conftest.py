@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -228,12 +229,12 @@ def channel() -> LocalChannel:
     return built_channel()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_project_above(tmp_path_factory: pytest.TempPathFactory) -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Metaflow would take a `.metaflow` above the tests' folders for the project of each of them."""
-    for folder in tmp_path_factory.getbasetemp().parents:
+    base = Path(config.option.basetemp or tempfile.gettempdir()).absolute()
+    for folder in (base, *base.parents):
         if (folder / ".metaflow").exists():
-            pytest.exit(f"`{folder / '.metaflow'}` would be taken for the project of every test: remove it", 1)
+            raise pytest.UsageError(f"`{folder / '.metaflow'}` would be taken for the project of every test: remove it")
 
 
 @pytest.fixture(scope="session")
