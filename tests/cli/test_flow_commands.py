@@ -67,6 +67,23 @@ def test_steps_are_resolved_once_and_the_run_has_nothing_to_resolve(flows: Flows
     assert ran.fact("start")["prefix"].endswith(rows["start"]["full_id"])
 
 
+# A stand-in for a decorator that sends steps away, as others than Metaflow bring them.
+ELSEWHERE = """
+from metaflow.plugins.timeout_decorator import TimeoutDecorator
+TimeoutDecorator.target_platform = "linux-aarch64"
+"""
+
+
+def test_a_step_is_what_it_is_on_the_machine_that_it_runs_on(flows: Flows) -> None:
+    flows = flows.using(METAFLOW_CONDA_REMOTE_COMMANDS="timeout")
+    path = flows.write(ELSEWHERE + FLOW.replace("    @conda(lib", "    @timeout(hours=1)\n    @conda(lib"))
+    resolved = answer(flows, path, "resolve")
+    assert {step: list(row) for step, row in resolved.items()} == {"start": ["linux-aarch64"], "train": ["linux-64"]}
+    shown, here = answer(flows, path, "show"), answer(flows, path, "show", "--arch", "linux-64")
+    assert shown["start"]["env_id"][1:] == [resolved["start"]["linux-aarch64"]["full_id"], "linux-aarch64"]
+    assert [shown["train"], here["start"]["env_id"]] == [here["train"], None]
+
+
 def test_what_would_be_resolved_is_shown_and_not_kept(flows: Flows) -> None:
     path = flows.write(FLOW)
     ran = call(flows, path, "resolve", "--dry-run").succeeded()

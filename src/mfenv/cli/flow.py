@@ -34,7 +34,9 @@ def environment(state: Any) -> None:
 @environment.command(epilog="Example: python flow.py --environment=conda environment resolve train --alias team/x:v1")
 @click.argument("steps", nargs=-1, metavar="[STEP]...")
 @click.option("--alias", "names", multiple=True, metavar="NAME[:TAG]", help="Give it a name; for one environment only.")
-@click.option("--arch", "archs", multiple=True, help="Platform, such as linux-64; can be repeated. Default: this one.")
+@click.option(
+    "--arch", "archs", multiple=True, help="Platform, such as linux-64; can be repeated. Default: the step's."
+)
 @click.option("--force", is_flag=True, help="Solve anew, also what is known.")
 @click.option("--upgrade", "upgrade", multiple=True, metavar="PKG", help="Solve anew for PKG; the rest stays close.")
 @click.option("--upgrade-all", is_flag=True, help="Solve anew, the newest of everything.")
@@ -88,7 +90,7 @@ def resolve(
 
 @environment.command(epilog="Example: python flow.py --environment=conda environment show train")
 @click.argument("steps", nargs=-1, metavar="[STEP]...")
-@click.option("--arch", metavar="ARCH", help="Platform, such as linux-64. Default: this one.")
+@click.option("--arch", metavar="ARCH", help="Platform, such as linux-64. Default: the step's.")
 @click.option("--local-only", is_flag=True, help="Ask no shared store.")
 @click.option("--output", metavar="FILE", help="Write one JSON document: a row for each step.")
 @click.option("--timeout", type=int, hidden=True)

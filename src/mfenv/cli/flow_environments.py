@@ -28,6 +28,7 @@ from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.spec import SpecLayer
 from mfenv.errors import EnvironmentsError, InvalidSpec
 from mfenv.metaflow.failures import explained
+from mfenv.metaflow.remote_steps import RemoteSteps
 from mfenv.metaflow.wishes import FlowWishes
 from mfenv.resolve.satisfies import satisfies
 
@@ -61,24 +62,20 @@ def tell(line: str, **_style: object) -> None:
 def resolve_steps(state: Any, options: FlowOptions) -> None:
     """Lock the environments of steps, and print or write what came of it. Raises `EnvironmentsError`."""
     refs = [read_name(name, where="--alias") for name in options.names]
-    platforms = list(dict.fromkeys(Platform.parse(text, where="--arch") for text in options.archs)) or [Platform.host()]
+    platforms = list(dict.fromkeys(Platform.parse(text, where="--arch") for text in options.archs))
     wishes = FlowWishes(state.flow, state.flow_datastore.TYPE, tell, keeps_found=not options.dry_run)
     try:
         steps = _steps(wishes, options.steps, state.graph.sorted_nodes)
-        asked = {platform: wishes.requests(platform, steps) for platform in platforms}
-        groups = {
-            tuple(asked[platform][step] for platform in platforms): None
-            for step in steps
-            if step in asked[platforms[0]]
-        }
+        asked = _asked(wishes, state.flow, steps, platforms)
+        groups = list(dict.fromkeys(asked.values()))
         if refs and len(groups) != 1:
             raise InvalidSpec(
                 f"--alias: {len(groups)} different environments cannot have one name",
                 hint="Name the step whose environment is to have it",
             )
         locker = wishes.wiring.locker(get_username() or "unknown", tell=tell, is_dry=options.dry_run)
-        with resolving(_missing(locker, list(groups), options)) as live:
-            outcomes = _outcomes(replace(locker, on_answer=live.answered), list(groups), options)
+        with resolving(_missing(locker, groups, options)) as live:
+            outcomes = _outcomes(replace(locker, on_answer=live.answered), groups, options)
             _raise_failures(outcomes, asked, wishes)
         found = {
             one.request: one
@@ -101,6 +98,18 @@ def _steps(wishes: FlowWishes, named: Sequence[str], order: Sequence[str]) -> li
             hint=f"Its steps are {', '.join(f'`{one}`' for one in order if one in wishes.layers)}",
         )
     return list(dict.fromkeys(named)) or [step for step in order if step in wishes.layers]
+
+
+def _asked(
+    wishes: FlowWishes, flow: Any, steps: Sequence[str], platforms: Sequence[Platform]
+) -> dict[str, tuple[ResolutionRequest, ...]]:
+    """Return what is asked for each step that has an environment at launch: for `platforms`, else where it runs."""
+    remote = RemoteSteps.of(flow, wishes)
+    asked = {}
+    for step in steps:
+        found = [wishes.requests_of({step: one}) for one in platforms or [remote.platform(step)]]
+        asked[step] = tuple(requests[step] for requests in found if requests)
+    return {step: requests for step, requests in asked.items() if requests}
 
 
 def _outcomes(
@@ -129,12 +138,12 @@ def _missing(locker: Locker, groups: Sequence[tuple[ResolutionRequest, ...]], op
 
 def _raise_failures(
     outcomes: Mapping[tuple[ResolutionRequest, ...], Outcome],
-    asked: Mapping[Platform, Mapping[str, ResolutionRequest]],
+    asked: Mapping[str, Sequence[ResolutionRequest]],
     wishes: FlowWishes,
 ) -> None:
     failures = {group[0]: outcome for group, outcome in outcomes.items() if isinstance(outcome, EnvironmentsError)}
     if failures:
-        raise explained(failures, next(iter(asked.values())), wishes.layers)
+        raise explained(failures, {step: requests[0] for step, requests in asked.items()}, wishes.layers)
 
 
 def _keep(wishes: FlowWishes, found: Sequence[Found], refs: Sequence[Any], options: FlowOptions) -> None:
@@ -150,17 +159,16 @@ def _keep(wishes: FlowWishes, found: Sequence[Found], refs: Sequence[Any], optio
 def _answer(
     wishes: FlowWishes,
     steps: Sequence[str],
-    asked: Mapping[Platform, Mapping[str, ResolutionRequest]],
+    asked: Mapping[str, Sequence[ResolutionRequest]],
     found: Mapping[ResolutionRequest, Found | Planned],
     options: FlowOptions,
 ) -> None:
     environments = Environments(wishes.wiring, wishes.known())
     document: dict[str, dict[str, Any]] = {}
     for step in steps:
-        for platform, requests in asked.items():
-            if step in requests:
-                one = found[requests[step]]
-                document.setdefault(step, {})[platform.value] = _row(environments, one, options)
+        for request in asked.get(step, ()):
+            row = _row(environments, found[request], options)
+            document.setdefault(step, {})[request.target.platform.value] = row
     if options.output:
         _write(options.output, document)
     if options.as_json:
@@ -210,12 +218,14 @@ def show_steps(
     state: Any, named: Sequence[str], *, arch: str | None, local_only: bool, output: str | None, as_json: bool
 ) -> None:
     """Tell of the environment of each step. Raises `EnvironmentsError`."""
-    platform = Platform.parse(arch, where="--arch") if arch else Platform.host()
+    chosen = Platform.parse(arch, where="--arch") if arch else None
     wishes = FlowWishes(state.flow, state.flow_datastore.TYPE, tell, keeps_found=False)
     try:
+        remote = RemoteSteps.of(state.flow, wishes)
         environments = Environments(wishes.wiring, wishes.known())
         document = {}
         for step in _steps(wishes, named, state.graph.sorted_nodes):
+            platform = chosen or remote.platform(step)
             row, found = _step_row(wishes, environments, step, platform, local_only=local_only)
             document[step] = row
             if not as_json and not output:

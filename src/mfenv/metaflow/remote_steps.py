@@ -32,7 +32,7 @@ class RemoteSteps:
         self._location: StoreLocation | None = None
 
     @classmethod
-    def of(cls, flow: Any, wishes: FlowWishes, *, is_quiet: bool) -> RemoteSteps:
+    def of(cls, flow: Any, wishes: FlowWishes, *, is_quiet: bool = False) -> RemoteSteps:
         """Return those of a flow that have an environment there."""
         commands = wishes.wiring.settings.remote_commands
         found = {step.__name__: remote_platform(step.decorators, commands) for step in flow}

@@ -63,17 +63,11 @@ class FlowWishes:
         """The steps that ask for a GPU."""
         self._written = {Platform.host(): self.layers}
 
-    def requests(self, platform: Platform, steps: Iterable[str] | None = None) -> dict[str, ResolutionRequest]:
-        """Return what is asked of a resolver for each step that has an environment when the flow is launched.
-
-        With `steps`, for those alone. Raises `InvalidSpec`.
-        """
-        layers = self._layers_for(platform)
-        wanted = layers if steps is None else dict.fromkeys(steps)
-        return {step: self.request(step, platform) for step in wanted if _is_asked(layers[step])}
-
     def requests_of(self, platforms: Mapping[str, Platform]) -> dict[str, ResolutionRequest]:
-        """Return the same for steps that run on several platforms. Raises `InvalidSpec`."""
+        """Return what is asked of a resolver for each of these steps that has an environment when the flow is launched.
+
+        `platforms` are those of the machines that the steps run on. Raises `InvalidSpec`.
+        """
         return {
             step: self.request(step, platform)
             for step, platform in platforms.items()
