@@ -113,13 +113,16 @@ def test_a_run_that_metaflow_knows_keeps_its_environment_unless_it_is_too_old(fl
 def test_a_run_that_is_under_way_keeps_what_it_needs_however_old(flows: Flows, tmp_path: Path) -> None:
     """Environments of steps that come later, and the links to Metaflow's code, included."""
     flows = flows.using(local_path=tmp_path / "local")
-    # All is there before, and another environment.
+    # All is there before, so that nothing is made meanwhile, and another environment.
+    for version in ("1.16.0", "1.17.0"):
+        flows.run(FLOW % version).succeeded()
     idle = flows.run(FLOW.replace("six", "itsdangerous") % "").succeeded().created
     flow = flows.write(LONG, "long.py")
     for pipe in ("started", "go"):
         os.mkfifo(flows.folder / pipe)
     running = flows.start(*flows.command(flow, "run"))
     assert (flows.folder / "started").read_text() == "yes"
+    assert len(list((tmp_path / "local" / "envs").glob("*/.mfenv-ready"))) == 3
     # The project's index gone, only the run itself needs them.
     (flows.folder / ".metaflow" / "conda_v2.cnd").unlink()
     age(tmp_path / "local")
