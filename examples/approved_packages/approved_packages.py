@@ -11,12 +11,10 @@ from mfenv.errors import ResolutionFailed
 
 if TYPE_CHECKING:
     from mfenv.app.backends import Parts
-    from mfenv.domain.artifact import LockedArtifact
     from mfenv.domain.locked import LockedEnvironment
     from mfenv.domain.request import ResolutionRequest
     from mfenv.domain.resolved import ResolvedEnvironment
-    from mfenv.hydrate.conda import CondaInstaller
-    from mfenv.io.worker import OnEvent
+    from mfenv.hydrate.conda import CondaLinker
     from mfenv.resolve.base import Resolver
 
 
@@ -38,14 +36,11 @@ class ApprovedResolver:
 
 
 @dataclass(frozen=True)
-class ToldInstaller:
-    """Has the default installer do all the work, and writes down what it made."""
+class ToldLinker:
+    """Has the default linker do all the work, and writes down what it made."""
 
-    default: CondaInstaller
+    default: CondaLinker
     told: Path
-
-    def fetch(self, artifacts: list[LockedArtifact], on_event: OnEvent | None = None) -> None:
-        self.default.fetch(artifacts, on_event)
 
     def link(self, lock: LockedEnvironment, staging: Path, prefix: Path) -> None:
         self.default.link(lock, staging, prefix)
@@ -60,6 +55,6 @@ def resolver(parts: Parts[Resolver]) -> ApprovedResolver:
     return ApprovedResolver(default=parts.default(), approved=frozenset(approved))
 
 
-def installer(parts: Parts[CondaInstaller]) -> ToldInstaller:
-    """Return the installer."""
-    return ToldInstaller(default=parts.default(), told=parts.cache / "installed.txt")
+def installer(parts: Parts[CondaLinker]) -> ToldLinker:
+    """Return what links; files are brought and checked before it is asked."""
+    return ToldLinker(default=parts.default(), told=parts.cache / "installed.txt")

@@ -60,7 +60,7 @@ def test_an_environment_of_ones_own_is_found_and_as_locked_however_its_path_is_w
     assert ran.stdout == f"{place}\n"
     said = json.loads(call(flows, "verify", "--prefix", roundabout, "--json").succeeded().stdout)
     assert (said["differences"], said["prefix"]["by_own_records"]) == ([], [])
-    call(flows, "create", "team/odd", "--into-dir", "../work/folder").succeeded()
+    call(flows, "create", "team/odd", "--into-dir", f"../{flows.folder.name}/folder").succeeded()
     ran = call(flows, "run", "./folder", "--", "python", "-c", "import sys; print(sys.prefix)").succeeded()
     assert ran.stdout == f"{flows.folder / 'folder' / '__conda_python'}\n"
     (place / "notes.txt").write_text("mine")

@@ -20,7 +20,7 @@ from mfenv.domain.resolved import ResolvedEnvironment
 from mfenv.domain.spec import ChannelPriority, EnvironmentSpec, SolveOptions
 from mfenv.errors import HydrationFailed, ResolutionFailed
 from mfenv.hydrate import conda
-from mfenv.hydrate.conda import CondaInstaller, RattlerInstaller
+from mfenv.hydrate.conda import CondaInstaller, LinkedByAnother, RattlerInstaller
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.plan import archive_path
 from mfenv.io.worker import WorkerClient
@@ -323,19 +323,19 @@ class TestRattlerInstaller(CondaInstallerContract):
             assert f'"url": "{package.artifact.url}"' in path.read_text()
 
     def test_both_archive_formats_install_the_same(
-        self, installer: CondaInstaller, lock: LockedEnvironment, folders: LocalFolders, channel: LocalChannel
+        self,
+        installer: CondaInstaller,
+        worker: WorkerClient,
+        lock: LockedEnvironment,
+        folders: LocalFolders,
+        channel: LocalChannel,
     ) -> None:
         probe = lock.packages[0]
         folder = channel.path(MAIN) / probe.record.subdir
         made = []
         for ending in (".conda", ".tar.bz2"):
             file = folder / f"prefixprobe-1.0-0{ending}"
-            [artifact] = RattlerInstaller.measure(
-                installer,
-                [  # type: ignore[arg-type]
-                    replace_with(file)
-                ],
-            )
+            [artifact] = RattlerInstaller(worker, folders).measure([replace_with(file)])
             only = LockedEnvironment(platform=lock.platform, packages=(replace(probe, artifact=artifact),))
             staging, prefix = self._install(installer, only, folders)
             made.append((staging / "bin" / "prefixprobe").read_text().replace(str(prefix), "{prefix}"))
@@ -372,3 +372,40 @@ def test_platforms_have_locks_of_their_own(rattler: RattlerResolver, ask: Asker)
         for platform in Platform
     ]
     assert all(one.id != other.id for one, other in itertools.combinations(locks, 2))
+
+
+class Recording:
+    """A linker of another package: it does as ours, and says when it was asked."""
+
+    def __init__(self, ours: RattlerInstaller) -> None:
+        self.ours = ours
+        self.asked = list[LockedEnvironment]()
+
+    def link(self, lock: LockedEnvironment, staging: Path, prefix: Path) -> None:
+        self.asked.append(lock)
+        self.ours.link(lock, staging, prefix)
+
+
+class TestLinkedByAnother(TestRattlerInstaller):
+    """The same, and all that is refused is refused before the other linker gets it."""
+
+    @pytest.fixture
+    def linker(self, worker: WorkerClient, folders: LocalFolders) -> Recording:
+        return Recording(RattlerInstaller(worker, folders))
+
+    @pytest.fixture
+    def installer(self, linker: Recording) -> CondaInstaller:
+        return LinkedByAnother(files=linker.ours, linker=linker)
+
+    def test_the_other_linker_gets_what_is_safe_and_nothing_else(
+        self,
+        installer: CondaInstaller,
+        linker: Recording,
+        lock: LockedEnvironment,
+        hostile: LockedEnvironment,
+        folders: LocalFolders,
+    ) -> None:
+        self._install(installer, lock, folders)
+        with pytest.raises(HydrationFailed, match="is refused"):
+            self._install(installer, hostile, folders)
+        assert linker.asked == [lock]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mfenv.app.backends import ROLES
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 HOUSE = sorted(
@@ -98,10 +100,18 @@ def test_every_decision_is_listed_and_has_its_three_parts() -> None:
         assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
 
 
+def test_the_page_on_backends_has_every_role() -> None:
+    page = (ROOT / "docs" / "how-to" / "backends.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(mfenv\.\w+)` \| `METAFLOW_(\w+)` \|", page, re.MULTILINE)
+    assert rows == [(role.group, role.setting) for role in ROLES]
+
+
 def test_modules_that_pages_name_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"`(mfenv(?:\.[a-z_]+)+)`", page.read_text(encoding="utf-8")):
             path = ROOT.joinpath("src", *name.split("."))
+            if name in {role.group for role in ROLES}:
+                continue
             assert path.with_suffix(".py").exists() or (path / "__init__.py").exists(), f"{named(page)}: {name}"
 
 

@@ -65,7 +65,7 @@ def test_what_is_approved_is_made_by_the_installer_of_another_package(organisati
     shown = organisation.call(*environment, "show", "one", "--json").succeeded().stdout
     assert '"resolver": "approved' in shown
     organisation.call(*environment, "create", "one").succeeded()
-    told = (tmp_path / "mfenv" / "backends" / "told" / "installed.txt").read_text()
+    told = (tmp_path / "mfenv" / "backends" / "mfenv.conda_installers" / "told" / "installed.txt").read_text()
     assert f": {len(names)} packages" in told
 
 

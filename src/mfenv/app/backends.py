@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mfenv.errors import InvalidSpec, ToolNotFound
-from mfenv.io.process import ProcessRunner
+from mfenv.io.secrets import without_secrets
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from mfenv.io.process import ProcessRunner
+
 Backend = TypeVar("Backend")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots: a generic class cannot be frozen and have them, and be made as `Parts[X](...)` (Python 3.11).
+@dataclass(frozen=True, kw_only=True)
 class Parts(Generic[Backend]):
     """What a backend of another package may use."""
 
@@ -58,10 +61,14 @@ class Role:
 
     def choice(self, text: str | None) -> str:
         """Return the name that a setting chooses; ``null`` is ``none``. Raises `InvalidSpec` with those there are."""
-        name = (text or self.own[0]).strip().lower()
-        name = "none" if name == "null" else self.own[0] if name in self.superseded else name
-        # Others' are looked for only where it is not ours.
-        if name not in self.own and name not in (known := self.known):
+        name = (text or "").strip() or self.own[0]
+        own = "none" if name.lower() == "null" else name.lower()
+        if own in self.superseded:
+            return self.own[0]
+        if own in self.own:
+            return own
+        # Others' are looked for only where it is not ours; their names are theirs to write.
+        if name not in (known := self.known):
             *most, last = (f"`{good}`" for good in known)
             raise InvalidSpec(
                 f"METAFLOW_{self.setting}: `{name}` is not known",
@@ -70,15 +77,22 @@ class Role:
         return name
 
     def make(self, name: str, parts: Parts[Any]) -> Any:
-        """Return the backend of another package. Raises `ToolNotFound` when that package does not give it."""
-        entry = next(found for found in self._found() if found.name == name)
-        where = entry.dist.name if entry.dist else entry.value
+        """Return the backend of another package.
+
+        Raises `ToolNotFound` when that package does not give it, or several packages have one of that name.
+        """
+        entry, *others = (found for found in self._found() if found.name == name)
+        if others:
+            packages = " and ".join(f"`{_package_of(found)}`" for found in (entry, *others))
+            raise ToolNotFound(
+                f"METAFLOW_{self.setting}: several packages bring `{name}`: {packages}", hint="Uninstall all but one"
+            )
         try:
             return entry.load()(parts)
         except Exception as error:
+            reason = " ".join(without_secrets(str(error), parts.secret_urls).split()) or type(error).__name__
             raise ToolNotFound(
-                f"METAFLOW_{self.setting}: `{name}` of the package `{where}` cannot be used: "
-                f"{' '.join(str(error).split()) or type(error).__name__}",
+                f"METAFLOW_{self.setting}: `{name}` of the package `{_package_of(entry)}` cannot be used: {reason}",
                 hint=f"Mend that package, or set it to `{self.own[0]}`",
             ) from error
 
@@ -87,6 +101,10 @@ class Role:
         from importlib.metadata import entry_points
 
         return sorted(entry_points(group=self.group), key=lambda found: found.name)
+
+
+def _package_of(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.value
 
 
 CONDA_RESOLVER = Role(
@@ -101,4 +119,5 @@ PYPI_RESOLVER = Role(setting="CONDA_PYPI_DEPENDENCY_RESOLVER", group="mfenv.pypi
 MIXED_RESOLVER = Role(setting="CONDA_MIXED_DEPENDENCY_RESOLVER", group="mfenv.mixed_resolvers", own=("hybrid", "none"))
 """Chooses conda and PyPI packages that are asked for together: a `mfenv.resolve.base.Resolver`."""
 CONDA_INSTALLER = Role(setting="CONDA_INSTALLER", group="mfenv.conda_installers", own=("rattler",))
-"""Links conda packages: a `mfenv.hydrate.conda.CondaInstaller`."""
+"""Links conda packages: a `mfenv.hydrate.conda.CondaLinker`; their files are brought and checked by ours."""
+ROLES = (CONDA_RESOLVER, PYPI_RESOLVER, MIXED_RESOLVER, CONDA_INSTALLER)

@@ -36,7 +36,7 @@ from mfenv.domain.spec import EnvironmentSpec
 from mfenv.domain.toolchain import StoreLocation
 from mfenv.errors import StoreError
 from mfenv.hydrate import conda
-from mfenv.hydrate.conda import RattlerInstaller
+from mfenv.hydrate.conda import CondaInstaller, CondaLinker, LinkedByAnother, RattlerInstaller
 from mfenv.hydrate.folders import LocalFolders
 from mfenv.hydrate.plan import archive_path, is_here
 from mfenv.hydrate.pypi import UvInstaller
@@ -131,12 +131,18 @@ class Wiring:
         """What brings files here, and links them by default."""
         return RattlerInstaller(self.worker, self.folders, self.secret_urls)
 
+    @property
+    def _conda_installer(self) -> CondaInstaller:
+        ours = self.installer
+        linker: CondaLinker = self._chosen(backends.CONDA_INSTALLER, self.settings.conda_installer, lambda: ours)
+        return ours if linker is ours else LinkedByAnother(files=ours, linker=linker)
+
     @cached_property
     def hydrator(self) -> Hydrator:
         """The maker of prefixes."""
         return Hydrator(
             self.folders,
-            self._chosen(backends.CONDA_INSTALLER, self.settings.conda_installer, lambda: self.installer),
+            self._conda_installer,
             wheels=UvInstaller(self.runner, find_uv, self.folders),
             machine=Machine.here(),
             lock_timeout=self.settings.lock_timeout,
@@ -153,7 +159,7 @@ class Wiring:
         """Return our backend, or that of another package."""
         if name in role.own:
             return default()
-        cache = self.folders.root / "backends" / name
+        cache = self.folders.root / "backends" / role.group / name
         parts = backends.Parts(default=default, runner=self.runner, cache=cache, secret_urls=self.secret_urls)
         made: Part = role.make(name, parts)
         return made

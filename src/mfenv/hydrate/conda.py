@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,12 +17,25 @@ from mfenv.io.worker import Calls, OnEvent
 
 OPERATIONS = {
     "fetch": "mfenv.hydrate.rattler_worker:fetch",
+    "inspect": "mfenv.hydrate.rattler_worker:inspect",
     "link": "mfenv.hydrate.rattler_worker:link",
 }
 """What the helper process must offer for this installer."""
 
 
-class CondaInstaller(Protocol):
+class CondaLinker(Protocol):
+    """Makes a prefix of conda packages that are here. Called from any thread, for several environments at a time."""
+
+    def link(self, lock: LockedEnvironment, staging: Path, prefix: Path) -> None:
+        """Make in `staging`, which does not exist, what is to be used as `prefix`, from files that are here.
+
+        Of a package that was converted, that file is taken where it is here, else the one that its channel serves: see
+        `mfenv.hydrate.plan.linked_file`. Raises `HydrationFailed`.
+        """
+        ...
+
+
+class CondaInstaller(CondaLinker, Protocol):
     """Brings conda packages here and makes a prefix of them.
 
     Called from any thread, for several environments at a time.
@@ -37,11 +51,7 @@ class CondaInstaller(Protocol):
         ...
 
     def link(self, lock: LockedEnvironment, staging: Path, prefix: Path) -> None:
-        """Make in `staging`, which does not exist, what is to be used as `prefix`, from files that are here.
-
-        Of a package that was converted, that file is taken where it is here, else the one that its channel serves.
-        Refuses packages that would write outside, before anything is written. Raises `HydrationFailed`.
-        """
+        """See `CondaLinker.link`; packages that would write outside are refused before anything is written."""
         ...
 
 
@@ -76,17 +86,40 @@ class RattlerInstaller:
     def _fetch_payload(self, files: list[Json]) -> dict[str, Json]:
         return {"archives": str(self._folders.archives), "files": files, "secret_urls": dict(self._secret_urls)}
 
+    def inspect(self, lock: LockedEnvironment) -> None:
+        """Refuse packages that would write outside, from files that are here. Raises `HydrationFailed`."""
+        self._worker.call("inspect", {"packages": self._packages(lock)})
+
+    def _packages(self, lock: LockedEnvironment) -> list[Json]:
+        return [_package(package, self._folders) for package in lock.packages]
+
     def link(self, lock: LockedEnvironment, staging: Path, prefix: Path) -> None:
         """See `CondaInstaller.link`."""
-        packages: list[Json] = [_package(package, self._folders) for package in lock.packages]
         payload: dict[str, Json] = {
             "platform": lock.platform.value,
-            "packages": packages,
+            "packages": self._packages(lock),
             "cache": str(self._folders.packages),
             "staging": str(staging),
             "prefix": str(prefix),
         }
         self._worker.call("link", payload)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedByAnother:
+    """Has another linker work on nothing but files that were checked, and looked into; see `CondaInstaller`."""
+
+    files: RattlerInstaller
+    linker: CondaLinker
+
+    def fetch(self, artifacts: list[LockedArtifact], on_event: OnEvent | None = None) -> None:
+        """See `CondaInstaller.fetch`."""
+        self.files.fetch(artifacts, on_event)
+
+    def link(self, lock: LockedEnvironment, staging: Path, prefix: Path) -> None:
+        """See `CondaInstaller.link`."""
+        self.files.inspect(lock)
+        self.linker.link(lock, staging, prefix)
 
 
 def _package(package: LockedCondaPackage, folders: LocalFolders) -> Json:

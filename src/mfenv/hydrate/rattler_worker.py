@@ -57,13 +57,13 @@ async def fetch(payload: Mapping[str, Any], emit: Emit) -> Json:
     return [{"name": file.name, "sha256": file.sha256, "size": file.size} for file in fetched]
 
 
-async def link(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+async def link(payload: Mapping[str, Any], emit: Emit) -> Json:
     """Make a prefix (see `mfenv.hydrate.conda.CondaInstaller.link`)."""
     staging = Path(payload["staging"])
     # A call that is repeated after the death of its process finds what that one left.
     shutil.rmtree(staging, ignore_errors=True)
     staging.parent.mkdir(parents=True, exist_ok=True)
-    await asyncio.gather(*(_inspect(package) for package in payload["packages"]))
+    await inspect(payload, emit)
     records = [_record(package) for package in payload["packages"]]
     try:
         await rattler.install(
@@ -86,6 +86,12 @@ async def link(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
     for package in payload["packages"]:
         _write_origin(staging, package)
     return {"packages": len(records)}
+
+
+async def inspect(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+    """Refuse packages that would write outside (see `mfenv.hydrate.conda.RattlerInstaller.inspect`)."""
+    await asyncio.gather(*(_inspect(package) for package in payload["packages"]))
+    return {}
 
 
 async def _inspect(package: Mapping[str, Any]) -> None:

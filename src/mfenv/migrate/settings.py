@@ -37,8 +37,11 @@ VALUES: Mapping[str, tuple[frozenset[str], str]] = {
         frozenset({"mamba", "conda", "micromamba"}),
         "no longer needed: the solver comes with the package",
     ),
-    "CONDA_PYPI_DEPENDENCY_RESOLVER": (frozenset({"pip"}), "changed: its values are `uv` or `none`"),
-    "CONDA_MIXED_DEPENDENCY_RESOLVER": (frozenset({"conda-lock"}), "changed: its values are `hybrid` or `none`"),
+    "CONDA_PYPI_DEPENDENCY_RESOLVER": (frozenset({"pip"}), "changed: `uv` or `none` in place of `pip`"),
+    "CONDA_MIXED_DEPENDENCY_RESOLVER": (
+        frozenset({"conda-lock"}),
+        "changed: `hybrid` or `none` in place of `conda-lock`",
+    ),
 }
 """The settings of which only some values have changed: those values, and what is said of them."""
 

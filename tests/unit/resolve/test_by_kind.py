@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from mfenv.domain.matchspec import MatchSpec
@@ -11,22 +9,13 @@ from mfenv.domain.platform import Platform, baseline
 from mfenv.domain.python import PythonConstraint
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.requirement import Requirement
-from mfenv.domain.resolved import ResolvedEnvironment
 from mfenv.domain.spec import EnvironmentSpec
 from mfenv.resolve.by_kind import ByKind
+from mfenv.testing.fakes import FakePackage, FakeResolver
 
 PYTHON, PANDAS, REQUESTS = (MatchSpec(name=name) for name in ("python", "pandas", "requests"))
 SIX = Requirement(name="six")
-
-
-@dataclass
-class Asked(Exception):
-    """Tells who was asked."""
-
-    name: str
-
-    def resolve(self, request: ResolutionRequest) -> ResolvedEnvironment:
-        raise self
+PACKAGES = [FakePackage(name).resolved for name in ("python", "pandas", "requests")]
 
 
 @pytest.mark.parametrize(
@@ -42,12 +31,13 @@ class Asked(Exception):
 def test_an_environment_is_mixed_when_somebody_asked_for_both(
     conda: tuple[MatchSpec, ...], pypi: tuple[Requirement, ...], asked: str
 ) -> None:
-    resolver = ByKind(mixed=Asked("mixed"), others=Asked("others"), not_asked_for=frozenset({REQUESTS}))
+    resolvers = {"mixed": FakeResolver(PACKAGES), "others": FakeResolver(PACKAGES)}
+    resolver = ByKind(**resolvers, not_asked_for=frozenset({REQUESTS}))
     spec = EnvironmentSpec(python=PythonConstraint.minor(3, 11), conda=conda, channels=(), pypi=pypi)
-    with pytest.raises(Asked) as found:
-        resolver.resolve(ResolutionRequest(spec=spec, target=baseline(Platform.LINUX_64)))
-    assert found.value.name == asked
+    request = ResolutionRequest(spec=spec, target=baseline(Platform.LINUX_64))
+    resolver.resolve(request)
+    assert {name: one.requests for name, one in resolvers.items() if one.requests} == {asked: [request]}
 
 
 def test_it_has_the_names_of_both() -> None:
-    assert ByKind(mixed=Asked("a"), others=Asked("b"), not_asked_for=frozenset()).name == "a, b"
+    assert ByKind(mixed=FakeResolver(), others=FakeResolver(), not_asked_for=frozenset()).name == "fake, fake"
