@@ -34,7 +34,7 @@ lint: $(READY) ## check style, types and layers
 docs: $(READY) ## write the generated pages anew: docs/reference
 	$(BIN)/python scripts/write_reference.py
 
-bench: $(READY) ## measure; takes about ten minutes, and wants the machine for itself
+bench: $(READY) ## measure; takes about half an hour, and wants the machine for itself
 	$(BIN)/python benchmarks/unchanged_run.py
 	$(BIN)/python benchmarks/import_cost.py
 	$(BIN)/python benchmarks/command_line.py
@@ -47,6 +47,7 @@ bench: $(READY) ## measure; takes about ten minutes, and wants the machine for i
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/store_transfer.py
 	$(BIN)/python benchmarks/remote_start.py
+	$(BIN)/python benchmarks/load.py
 
 clean: ## remove what these commands made here; the local channel in the user's cache stays
 	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
