@@ -49,7 +49,15 @@ How the decorators of a flow and of its steps are put together is told in
 [Write environments](../how-to/write-environments.md)."""
 
 # Addresses may hold credentials, and Metaflow passes what it knows of on to jobs: see docs/adr/0024.
-UNREGISTERED = frozenset({"CONDA_CHANNELS", "CONDA_DEFAULT_PYPI_SOURCE", "CONDA_SRCS_AUTH_INFO"})
+UNREGISTERED = frozenset(
+    {
+        "CONDA_ALLOWED_CHANNELS",
+        "CONDA_ALLOWED_INDEXES",
+        "CONDA_CHANNELS",
+        "CONDA_DEFAULT_PYPI_SOURCE",
+        "CONDA_SRCS_AUTH_INFO",
+    }
+)
 
 
 def settings_page() -> str:

@@ -8,7 +8,8 @@
     ├── LockError              unreadable, unsupported version, stale        exit 4
     ├── StoreError             missing, corrupt (digest differs), denied     exit 5
     ├── HydrationFailed        a file or a program failed; has its output    exit 6
-    └── ToolNotFound           with what was searched and how to get it      exit 7
+    ├── ToolNotFound           with what was searched and how to get it      exit 7
+    └── PolicyViolation        a rule of the organisation forbids it         exit 8
 
 A message is one sentence that names the thing and the place, with backticks around literals and no full
 stop. A hint says what to do. Everything else is data, for programs and for `--json`.
@@ -90,6 +91,13 @@ class ToolNotFound(EnvironmentsError):
 
     exit_code = 7
     headline = "Missing tool"
+
+
+class PolicyViolation(EnvironmentsError):
+    """Something is asked for that the settings do not allow."""
+
+    exit_code = 8
+    headline = "Not allowed"
 
 
 class WorkerDied(HydrationFailed):

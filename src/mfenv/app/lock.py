@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from mfenv.app.policing import Policing
 from mfenv.domain.artifact import Artifact, LockedArtifact
 from mfenv.domain.base import LockFile
 from mfenv.domain.digest import LockId
@@ -55,6 +56,8 @@ class Locker:
     now: Callable[[], datetime]
     others: Others = field(default_factory=Others)
     """Whose locks in the shared store count as known, too."""
+    policing: Policing | None = None
+    """What holds locks against the policy; None where everything is allowed."""
     is_dry: bool = False
     """Whether nothing that is found out is remembered."""
     tell: Callable[[str], None] = lambda _line: None
@@ -66,7 +69,8 @@ class Locker:
         """Return the locks there are for `requests`; solves nothing, and asks the shared store only where it has to.
 
         First those that this project used last; then, where the settings say so, the latest that others got. A lock
-        with a wheel that was built, and that is nowhere any more, cannot be used: nobody serves that wheel.
+        with a wheel that was built, and that is nowhere any more, cannot be used: nobody serves that wheel. Raises
+        `PolicyViolation` for one that is not allowed any more.
         """
         requests = list(dict.fromkeys(requests))
         found = {request: lock for request in requests if (lock := self._default(request))}
@@ -74,6 +78,9 @@ class Locker:
             for request in requests:
                 if request not in found and (latest := self._latest(request, found)):
                     found[request] = latest
+        if self.policing:
+            for lock in found.values():
+                self.policing.check(lock)
         return found
 
     def _default(self, request: ResolutionRequest) -> LockedEnvironment | None:
@@ -195,6 +202,7 @@ class Locker:
                     resolver=answer.resolver,
                     user=self.user,
                     time=self.now(),
+                    policy=self.policing.note(lock) if self.policing else None,
                 ),
             )
         except EnvironmentsError as error:

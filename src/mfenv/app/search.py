@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import sys
-import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
@@ -25,13 +19,8 @@ from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.requirement import Requirement
 from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import EnvironmentsError, LockError, ResolutionFailed
-from mfenv.formats import simple_index
 from mfenv.formats.simple_index import IndexFile
-from mfenv.io import debug_log
-from mfenv.io.secrets import with_credentials
-from mfenv.resolve.backends.uv import find_uv, wheel_tags
-
-_TIME_LIMIT = 30.0
+from mfenv.resolve.backends.uv import wheel_tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +68,7 @@ def on_indexes(wiring: Wiring, wanted: Requirement, platform: Platform, python: 
     The first index that has the project counts, as in a resolution.
     """
     for url in _indexes(wiring):
-        files = _files(wiring, url, wanted.name)
+        files = wiring.index_pages.files(url, wanted.name)
         if files:
             return _releases(files, wanted, without_credentials(url), platform, python, wiring)
     return []
@@ -88,59 +77,8 @@ def on_indexes(wiring: Wiring, wanted: Requirement, platform: Platform, python: 
 def _indexes(wiring: Wiring) -> list[str]:
     """Return the indexes in their order; the last is the one that the settings, or uv, take for the default."""
     settings = wiring.settings
-    last = str(settings.default_index) if settings.default_index else _default_of_uv(wiring)
+    last = str(settings.default_index) if settings.default_index else wiring.index_pages.default_of_uv()
     return [*map(str, settings.indexes), *([last] if last else [])]
-
-
-def _default_of_uv(wiring: Wiring) -> str:
-    """Ask uv which index it takes when nobody says otherwise."""
-    with tempfile.TemporaryDirectory(prefix="mfenv-uv-") as folder:
-        (Path(folder) / "empty.in").write_text("")
-        done = wiring.runner.run(
-            [find_uv(), "pip", "compile", "--offline", "--quiet", "--no-header", "--emit-index-url", "empty.in"],
-            environment={"UV_CACHE_DIR": str(wiring.folders.uv_cache), "NO_COLOR": "1"},
-            folder=Path(folder),
-            timeout=_TIME_LIMIT,
-        )
-    lines = [line.removeprefix("--index-url ") for line in done.output.splitlines() if line.startswith("--index-url ")]
-    return lines[0].strip().rstrip("/") if lines else ""
-
-
-def _files(wiring: Wiring, url: str, project: str) -> list[IndexFile]:
-    page = f"{url}/{project}/"
-    shown = without_credentials(page)
-    parts = urlsplit(page)
-    if parts.scheme == "file":
-        path = Path(unquote(parts.path)) / "index.html"
-        return simple_index.load(path.read_bytes(), "text/html", shown=shown) if path.is_file() else []
-    try:
-        asked = _request(with_credentials(page, wiring.secret_urls))
-        with (
-            debug_log.timed("request", f"GET {shown}"),
-            urllib.request.urlopen(asked, timeout=_TIME_LIMIT) as answer,  # noqa: S310
-        ):
-            return simple_index.load(answer.read(), answer.headers.get("Content-Type", ""), shown=shown)
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            return []
-        raise ResolutionFailed(
-            f"the package index `{shown}` answers with {error.code} {error.reason}",
-            hint="Check the credentials for it" if error.code in {401, 403} else "Try again later",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ResolutionFailed(
-            f"the package index `{shown}` cannot be asked: {getattr(error, 'reason', error)}",
-            hint="Check the network, proxies and certificates (SSL_CERT_FILE)",
-        ) from error
-
-
-def _request(url: str) -> urllib.request.Request:
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    headers = {"Accept": simple_index.ACCEPT, "User-Agent": "metaflow-netflix-extensions"}
-    if at:
-        headers["Authorization"] = "Basic " + base64.b64encode(unquote(user).encode()).decode()
-    return urllib.request.Request(parts._replace(netloc=host).geturl(), headers=headers)  # noqa: S310
 
 
 def _releases(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from mfenv.app import backends, pip_config, uv_config
+from mfenv.app import backends, pip_config, rules, uv_config
 from mfenv.app.pip_config import PipConfig
 from mfenv.domain.artifact import is_plain_file_name
 from mfenv.domain.channel import Channel, ChannelCredentials, credentials_in
@@ -20,6 +20,7 @@ from mfenv.domain.cutoff import check_cutoff
 from mfenv.domain.index import IndexSecret, PackageIndex, index_secret
 from mfenv.domain.others import NOBODY, Others
 from mfenv.domain.platform import Platform, Target, baseline
+from mfenv.domain.policy import Attestations, Denial, Policy
 from mfenv.domain.spec import IndexStrategy
 from mfenv.errors import InvalidSpec
 from mfenv.io.uv_surroundings import UvSurroundings
@@ -136,6 +137,39 @@ class Settings:
     """How several indexes count (``CONDA_PYPI_INDEX_STRATEGY``)."""
     exclude_newer: str
     """Nothing published after this counts (``CONDA_EXCLUDE_NEWER``)."""
+    allowed_channels: tuple[str, ...]
+    """The only channels that packages may be of (``CONDA_ALLOWED_CHANNELS``): names or URLs between commas.
+
+    By default all.
+    """
+    allowed_indexes: tuple[str, ...]
+    """The only indexes that PyPI packages may be from (``CONDA_ALLOWED_INDEXES``): URLs between commas.
+
+    ``pypi`` is the one that uv takes by default. By default all.
+    """
+    denied_packages: tuple[Denial, ...]
+    """What no environment may hold (``CONDA_DENIED_PACKAGES``), with ``;`` between several.
+
+    Such as ``left-pad; pypi:requests<2.32; conda:openssl>=1,<3``. By default nothing.
+    """
+    minimum_age: str
+    """How long packages must have been published (``CONDA_MINIMUM_PACKAGE_AGE``), such as ``7 days``.
+
+    By default any time.
+    """
+    attestations: Attestations
+    """Which packages need a verified attestation (``CONDA_REQUIRE_ATTESTATION``).
+
+    ``none``, the default, ``pypi`` (PEP 740), ``conda`` (CEP 27) or ``all``.
+    """
+    publishers: tuple[str, ...]
+    """Who may have signed attestations (``CONDA_ATTESTATION_PUBLISHERS``): identities between commas.
+
+    ``*`` stands for any text: ``https://github.com/our-org/*`` for conda, ``GitHub:our-org/*`` for PyPI. By default
+    anybody.
+    """
+    machine_indexes: tuple[str, ...]
+    """Where this machine's configuration has the PyPI resolver look besides, without credentials."""
     gpu_packages: Mapping[str, str]
     """Virtual packages of machines with a GPU (``CONDA_SYS_DEFAULT_GPU_PACKAGES``), as JSON.
 
@@ -149,6 +183,18 @@ class Settings:
     """
     uv: UvSurroundings = field(default_factory=UvSurroundings, repr=False)
     """What of uv's configuration files reaches uv."""
+
+    @property
+    def policy(self) -> Policy:
+        """What is allowed in environments."""
+        return Policy(
+            allowed_channels=self.allowed_channels,
+            allowed_indexes=self.allowed_indexes,
+            denied=self.denied_packages,
+            minimum_age=self.minimum_age,
+            attestations=self.attestations,
+            publishers=self.publishers,
+        )
 
     @property
     def secret_origins(self) -> dict[str, str]:
@@ -217,6 +263,13 @@ def read(values: Callable[[str], object], environment: Mapping[str, str] | None 
             _choice("CONDA_PYPI_INDEX_STRATEGY", lookup, tuple(strategy.value for strategy in IndexStrategy))
         ),
         exclude_newer=_cutoff(lookup("CONDA_EXCLUDE_NEWER")),
+        allowed_channels=rules.channels(lookup("CONDA_ALLOWED_CHANNELS")),
+        allowed_indexes=rules.indexes(lookup("CONDA_ALLOWED_INDEXES")),
+        denied_packages=rules.denials(lookup("CONDA_DENIED_PACKAGES")),
+        minimum_age=rules.age(lookup("CONDA_MINIMUM_PACKAGE_AGE")),
+        attestations=rules.attestations(lookup("CONDA_REQUIRE_ATTESTATION")),
+        publishers=_names(lookup("CONDA_ATTESTATION_PUBLISHERS")),
+        machine_indexes=(*map(str, indexes.others), *indexes.find_links, *uv_config.places(environment)),
         gpu_packages=_facts(
             "METAFLOW_CONDA_SYS_DEFAULT_GPU_PACKAGES", lookup("CONDA_SYS_DEFAULT_GPU_PACKAGES"), {"__cuda": "12.8"}
         ),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from mfenv.domain.channel import without_credentials
 from mfenv.domain.index import IndexSecret, PackageIndex, index_secret
 from mfenv.errors import InvalidSpec
 from mfenv.io.uv_surroundings import UvSurroundings, index_variables, toml, variable_key
@@ -41,6 +42,17 @@ def index_secrets(environment: Mapping[str, str]) -> tuple[IndexSecret, ...]:
         written = index_secret(_with_variables(name, url, environment), index)
         found += [written] if written else []
     return tuple(found)
+
+
+def places(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return where uv's variables and configuration files have it look for packages, without credentials."""
+    indexes = [url for _, url in (*_from_variables(environment), *_from_files(environment))]
+    links = environment.get("UV_FIND_LINKS", "").replace(",", " ").split()
+    for document in _documents(environment):
+        tables = [document, document.get("pip")]
+        found = [table.get("find-links") for table in tables if isinstance(table, dict)]
+        links += [str(link) for each in found if isinstance(each, list) for link in each]
+    return tuple(without_credentials(url).rstrip("/") for url in (*indexes, *links))
 
 
 def uses_keyring(environment: Mapping[str, str]) -> bool:

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from mfenv.app import backends
+from mfenv.app import attestations, backends
+from mfenv.app.attestations import AttestationVerifier
 from mfenv.app.build import Builds
 from mfenv.app.bytecode import BytecodePublisher
+from mfenv.app.index_pages import IndexPages
 from mfenv.app.keyring import from_keyring
 from mfenv.app.lock import Locker, lock_of
 from mfenv.app.needs import ANY_NEED
+from mfenv.app.policing import Policing
 from mfenv.app.settings import Settings
 from mfenv.app.share import Sharer
 from mfenv.app.supply import Supplier
@@ -117,7 +120,8 @@ class Wiring:
     @cached_property
     def worker(self) -> WorkerClient:
         """The helper process that solves and links."""
-        return WorkerClient({**rattler_backend.OPERATIONS, **conda.OPERATIONS}, needs=("rattler",))
+        operations = {**rattler_backend.OPERATIONS, **conda.OPERATIONS, **attestations.OPERATIONS}
+        return WorkerClient(operations, needs=("rattler",))
 
     def close(self) -> None:
         """End the helper process, if there is one, and the programs under way."""
@@ -148,7 +152,36 @@ class Wiring:
             lock_timeout=self.settings.lock_timeout,
             link_scripts=self.settings.link_scripts,
             supply=self.supplier.supply,
+            permit=self.policing.check,
         )
+
+    @cached_property
+    def policing(self) -> Policing:
+        """What holds environments against the policy."""
+        return Policing(
+            policy=self.settings.policy,
+            verifier=lambda: self.attestations,
+            notes=self.locks.notes,
+            machine_indexes=self.settings.machine_indexes,
+            default_index=self.index_pages.default_of_uv,
+            now=lambda: datetime.now(timezone.utc),
+        )
+
+    @cached_property
+    def attestations(self) -> AttestationVerifier:
+        """What looks for attestations of packages."""
+        return AttestationVerifier(
+            worker=self.worker,
+            pages=self.index_pages,
+            repodata=str(self.folders.repodata),
+            secret_urls=self.secret_urls,
+            publishers=self.settings.policy.publishers,
+        )
+
+    @cached_property
+    def index_pages(self) -> IndexPages:
+        """The pages of package indexes."""
+        return IndexPages(secret_urls=self.secret_urls, runner=self.runner, uv_cache=self.folders.uv_cache)
 
     @cached_property
     def runner(self) -> SystemProcessRunner:
@@ -182,7 +215,7 @@ class Wiring:
         pypi: PypiResolver = self._chosen(backends.PYPI_RESOLVER, settings.pypi_resolver, lambda: self._uv_resolver)
         hybrid = HybridResolver(conda=conda, pypi=pypi, distributions=distributions, host=host)
         mixed: Resolver = self._chosen(backends.MIXED_RESOLVER, settings.mixed_resolver, lambda: hybrid)
-        return ExtendingResolver(
+        extending = ExtendingResolver(
             inner=hybrid if mixed is hybrid else ByKind(mixed=mixed, others=hybrid, not_asked_for=ANY_NEED),
             conda=conda,
             pypi=pypi,
@@ -192,6 +225,7 @@ class Wiring:
             requires=self._requirements_of,
             host=host,
         )
+        return self.policing.over(extending)
 
     def _rattler_resolver(self) -> Resolver:
         return RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self.secret_urls)
@@ -386,6 +420,7 @@ class Wiring:
         return Locker(
             locks=self.locks,
             is_dry=is_dry,
+            policing=self.policing,
             index=self.index,
             resolver=self.resolver,
             measure=self.installer.measure,

@@ -21,3 +21,5 @@ class Provenance:
     resolver: str
     user: str
     time: datetime
+    policy: Json = None
+    """What was checked of it, where a policy was in force: see `mfenv.app.policing`."""

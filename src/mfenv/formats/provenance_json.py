@@ -28,6 +28,8 @@ def dump(made: Provenance) -> bytes:
             "resolver": made.resolver,
             "user": made.user,
             "time": made.time.isoformat(),
+            # Left out where there is none, as before there was any.
+            **({"policy": made.policy} if made.policy is not None else {}),
         }
     )
 
@@ -53,6 +55,7 @@ def load(content: bytes, *, path: str) -> Provenance:
         resolver=document.required("resolver", str),
         user=document.required("user", str),
         time=_time(document.required("time", str), f"{path}.time"),
+        policy=document.optional("policy", dict),
     )
 
 

@@ -1,4 +1,4 @@
-"""The page of a project in a package index: its files, as JSON (PEP 691, PEP 700) or HTML (PEP 503, PEP 592).
+"""The page of a project in a package index: its files, as JSON (PEP 691, 700, 740) or HTML (PEP 503, 592, 740).
 
 The standard library parses both forms; packaging knows what file names mean. `pypi-simple` reads such pages too, but
 brings its own way to the network, which knows neither this project's credentials nor folders.
@@ -28,6 +28,10 @@ class IndexFile:
     """Bytes; None where the index does not tell."""
     time: str = ""
     """When it was uploaded (ISO 8601), where the index tells."""
+    sha256: str = ""
+    """Empty where the index does not tell."""
+    provenance: str = ""
+    """Where its attestations are (PEP 740), perhaps relative to the page; empty where there are none."""
 
 
 def load(content: bytes, content_type: str, *, shown: str) -> list[IndexFile]:
@@ -49,6 +53,8 @@ def _file(row: dict[str, Any]) -> IndexFile:
         is_yanked=bool(row.get("yanked")),
         size=size if isinstance(size, int) else None,
         time=str(time or ""),
+        sha256=str((row.get("hashes") or {}).get("sha256") or ""),
+        provenance=str(row.get("provenance") or ""),
     )
 
 
@@ -79,4 +85,12 @@ def _anchors(text: str) -> Iterator[IndexFile]:
             name=name,
             requires_python=attributes.get("data-requires-python") or "",
             is_yanked="data-yanked" in attributes,
+            sha256=_sha256_in(attributes.get("href") or ""),
+            provenance=attributes.get("data-provenance") or "",
         )
+
+
+def _sha256_in(link: str) -> str:
+    """Return the digest in a link's fragment, as PEP 503 has it."""
+    kind, _, digest = link.partition("#")[2].partition("=")
+    return digest if kind == "sha256" else ""

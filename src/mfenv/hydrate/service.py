@@ -74,8 +74,12 @@ class Hydrator:
         lock_timeout: float,
         link_scripts: bool,
         supply: Supply = no_supply,
+        permit: Callable[[LockedEnvironment], None] = lambda _lock: None,
     ) -> None:
-        """Make prefixes in `folders` with `installer`; wait at most `lock_timeout` seconds for another builder."""
+        """Make prefixes in `folders` with `installer`; wait at most `lock_timeout` seconds for another builder.
+
+        `permit` is asked before anything of an environment is brought here, and raises for one that must not be.
+        """
         self._folders = folders
         self._installer = installer
         self._wheels = wheels
@@ -83,6 +87,7 @@ class Hydrator:
         self._lock_timeout = lock_timeout
         self._link_scripts = link_scripts
         self._supply = supply
+        self._permit = permit
         self._given_up = threading.Event()
 
     def ready(self, lock: LockedEnvironment) -> Prefix | None:
@@ -92,7 +97,7 @@ class Hydrator:
     def hydrate(self, lock: LockedEnvironment, events: HydrationEvents | None = None) -> Prefix:
         """Return the prefix of `lock`, made if need be. Any number of processes may ask for the same one.
 
-        Raises `HydrationFailed`; then nothing is left that could be taken for an environment.
+        Raises `HydrationFailed`, and what `permit` raises; then nothing is left that could be taken for an environment.
         """
         if prefix := self.ready(lock):
             mark_used(prefix)
@@ -102,6 +107,7 @@ class Hydrator:
                 f"environment `{lock.id}` cannot run on this machine: {reason}",
                 hint="Run the step on another machine, or ask for packages that are built for this one",
             )
+        self._permit(lock)
         waiting = events.waiting if events else None
         path = self._folders.prefix_lock(lock.id)
         with (
@@ -124,6 +130,7 @@ class Hydrator:
                 f"environment `{lock.id}` cannot run on this machine: {reason}",
                 hint="Make it on another machine, or ask for packages that are built for this one",
             )
+        self._permit(lock)
         waiting = events.waiting if events else None
         with (
             held(

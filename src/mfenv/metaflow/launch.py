@@ -133,6 +133,9 @@ class Launch:
                         f"Warning: step {step} asks for a GPU, but {name} is a build for the CPU only.", fg="yellow"
                     )
             self._locks = {lock.id: lock for lock in locks.values()}
+            # Those of others' making too, and those that only machines far from here install.
+            for lock in self._locks.values():
+                wiring.policing.check(lock)
             assignments = {
                 step: self._assignment(layer, requests.get(step), locks, remote.platform(step))
                 for step, layer in layers.items()

@@ -38,11 +38,17 @@ class IndexFolder:
             self.publish(wheel.name, wheel.write_sdist(self.folder / "files", backend=backend))
         return self
 
-    def publish(self, project: str, file: Path, *, sha256: str | None = None, requires_python: str = "") -> None:
-        """Put a file that is in ``files`` on the page of `project`; `sha256` is what the page says, true or not."""
+    def publish(
+        self, project: str, file: Path, *, sha256: str | None = None, requires_python: str = "", provenance: str = ""
+    ) -> None:
+        """Put a file that is in ``files`` on the page of `project`; `sha256` is what the page says, true or not.
+
+        `provenance` is where the page says that attestations are (PEP 740).
+        """
         digest = sha256 or hashlib.sha256(file.read_bytes()).hexdigest()
         fragment = f"#sha256={digest}" if self._has_digests else ""
         attributes = f' data-requires-python="{html.escape(requires_python)}"' if requires_python else ""
+        attributes += f' data-provenance="{html.escape(provenance)}"' if provenance else ""
         page = self.folder / "simple" / canonicalize_name(project) / "index.html"
         page.parent.mkdir(exist_ok=True)
         lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else ["<!DOCTYPE html>"]

@@ -11,6 +11,7 @@ from mfenv.app.settings import Settings, read
 from mfenv.domain.channel import Channel
 from mfenv.domain.others import Others
 from mfenv.domain.platform import Platform
+from mfenv.domain.policy import Attestations
 from mfenv.domain.spec import IndexStrategy
 from mfenv.errors import InvalidSpec
 
@@ -52,6 +53,13 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         hosts={},
         index_strategy=IndexStrategy.FIRST_INDEX,
         exclude_newer="",
+        allowed_channels=(),
+        allowed_indexes=(),
+        denied_packages=(),
+        minimum_age="",
+        attestations=Attestations.NONE,
+        publishers=(),
+        machine_indexes=(),
         gpu_packages={"__cuda": "12.8"},
         virtual_packages={platform: {} for platform in Platform},
     )

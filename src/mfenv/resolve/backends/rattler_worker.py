@@ -60,11 +60,11 @@ _PRIORITIES = {"strict": ChannelPriority.Strict, "disabled": ChannelPriority.Dis
 _OTHER_PLATFORMS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
 # Packages that are looked into: thousands of requests would wait for each other, and fail late.
 _AT_ONCE = 50
-_gateways: dict[str, Gateway] = {}
+_gateways: dict[str, tuple[Gateway, Client]] = {}
 
 
-def _gateway(payload: Mapping[str, Any]) -> Gateway:
-    """Return the gateway for a cache folder: one for all solves, so that repodata is read once."""
+def reach(payload: Mapping[str, Any]) -> tuple[Gateway, Client]:
+    """Return what asks channels, for a cache folder: one for all solves, so that repodata is read once."""
     cache: str = payload["cache"]
     if cache not in _gateways:
         # Only a client that is passed honours netrc, RATTLER_AUTH_FILE and the auth stores. Credentials are headers
@@ -80,8 +80,12 @@ def _gateway(payload: Mapping[str, Any]) -> Gateway:
             ],
             timeout=_ANSWER_LIMIT,
         )
-        _gateways[cache] = Gateway(cache_dir=cache, client=client)  # type: ignore[arg-type]
+        _gateways[cache] = Gateway(cache_dir=cache, client=client), client  # type: ignore[arg-type]
     return _gateways[cache]
+
+
+def _gateway(payload: Mapping[str, Any]) -> Gateway:
+    return reach(payload)[0]
 
 
 def _forget_tokens(payload: Mapping[str, Any]) -> None:
