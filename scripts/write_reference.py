@@ -55,6 +55,7 @@ UNREGISTERED = frozenset(
         "CONDA_ALLOWED_INDEXES",
         "CONDA_CHANNELS",
         "CONDA_DEFAULT_PYPI_SOURCE",
+        "CONDA_OSV_DATABASE",
         "CONDA_SRCS_AUTH_INFO",
     }
 )

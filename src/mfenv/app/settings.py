@@ -168,6 +168,11 @@ class Settings:
     ``*`` stands for any text: ``https://github.com/our-org/*`` for conda, ``GitHub:our-org/*`` for PyPI. By default
     anybody.
     """
+    osv_databases: tuple[str, ...]
+    """Known vulnerabilities, for ``metaflow environment audit`` (``CONDA_OSV_DATABASE``).
+
+    Paths or URLs between commas, of what OSV publishes. By default none.
+    """
     machine_indexes: tuple[str, ...]
     """Where this machine's configuration has the PyPI resolver look besides, without credentials."""
     gpu_packages: Mapping[str, str]
@@ -269,6 +274,7 @@ def read(values: Callable[[str], object], environment: Mapping[str, str] | None 
         minimum_age=rules.age(lookup("CONDA_MINIMUM_PACKAGE_AGE")),
         attestations=rules.attestations(lookup("CONDA_REQUIRE_ATTESTATION")),
         publishers=_names(lookup("CONDA_ATTESTATION_PUBLISHERS")),
+        osv_databases=_names(lookup("CONDA_OSV_DATABASE")),
         machine_indexes=(*map(str, indexes.others), *indexes.find_links, *uv_config.places(environment)),
         gpu_packages=_facts(
             "METAFLOW_CONDA_SYS_DEFAULT_GPU_PACKAGES", lookup("CONDA_SYS_DEFAULT_GPU_PACKAGES"), {"__cuda": "12.8"}

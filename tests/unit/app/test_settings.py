@@ -59,6 +59,7 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         minimum_age="",
         attestations=Attestations.NONE,
         publishers=(),
+        osv_databases=(),
         machine_indexes=(),
         gpu_packages={"__cuda": "12.8"},
         virtual_packages={platform: {} for platform in Platform},

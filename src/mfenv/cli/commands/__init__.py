@@ -9,6 +9,7 @@ from typing import TextIO
 
 from metaflow._vendor import click
 
+from mfenv.cli.commands.audit import audit
 from mfenv.cli.commands.bake import bake
 from mfenv.cli.commands.create import create
 from mfenv.cli.commands.export import export
@@ -80,6 +81,7 @@ for command in (
     pack,
     unpack,
     verify,
+    audit,
 ):
     environment.add_command(command)
 short.add_command(environment, "env")
