@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ ELSEWHERE = {
     r"python (two_pandas|hello_conda)|python examples/": "test_snippets and test_hello run these flows",
     r"CONDA_OVERRIDE_CUDA=": "no channel has CUDA's builds here; tests/flows sets these variables",
     r"metaflow develop stubs": "tests/install/test_stubs.py",
+    r"METAFLOW_CONDA_DENIED_PACKAGES=": "it is refused, as tests/cli/test_policy.py sees",
 }
 
 FLOW = """
@@ -82,6 +84,8 @@ class Project:
         folder = flows.folder
         (folder / "environment.yml").write_text("dependencies: [six]\n")
         (folder / "requirements.txt").write_text("six\n")
+        with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+            archive.writestr("one.json", '{"id": "GHSA-1", "affected": []}')
         for name, file in (("MyFlow", "flow.py"), ("Train", "train.py")):
             (folder / file).write_text(FLOW.format(name=name))
             ran = self.flows.run(folder / file).succeeded()

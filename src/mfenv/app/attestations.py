@@ -26,7 +26,6 @@ OPERATIONS = {
 
 _AT_ONCE = 8
 _ACCEPT = "application/vnd.pypi.integrity.v1+json, application/json;q=0.5"
-_PUBLISH = "https://docs.pypi.org/attestations/publish/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +146,7 @@ def _verified(package: LockedPypiPackage, document: bytes, publishers: Sequence[
             except library.AttestationError as error:
                 why = " ".join(str(error).split())
                 continue
-            if kind == _PUBLISH:
+            if kind == library.AttestationType.PYPI_PUBLISH_V1.value:
                 return Checked(sha256=sha256, publisher=publisher)
     return Checked(sha256=sha256, why=why)
 
