@@ -137,6 +137,11 @@ class RemoteFlows:
         ran = self.flows.run(flow, "--with", on, *arguments, environment=environment, timeout=timeout)
         return Done(launcher=ran, containers=self.containers)
 
+    def run_as_written(self, flow: Path | str, *arguments: str, timeout: float = 240) -> Done:
+        """Run a flow whose decorators say which steps go where, with environments."""
+        ran = self.flows.run(flow, *arguments, environment="conda", timeout=timeout)
+        return Done(launcher=ran, containers=self.containers)
+
     def deployed(
         self, flow: Path | str, *arguments: str, on: str, environment: str | None = None, **parameters: object
     ) -> Done:
@@ -211,3 +216,14 @@ def remote(flows: Flows, rig: Rig, bare: Image) -> RemoteFlows:
         earlier=len(rig.sandbox.records),
         earlier_requests=len(rig.aws.served),
     )
+
+
+@pytest.fixture
+def named(remote: RemoteFlows) -> RemoteFlows:
+    """With an environment that has a name, and with the package index within the launching machine's reach."""
+    prefixes = ("UV_", "SSL_CERT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    remote = remote.using(**{name: value for name, value in os.environ.items() if name.startswith(prefixes)})
+    remote.share_bytecode()
+    command = (remote.flows.python, "-m", "mfenv.cli", "environment", "--datastore", "s3", "resolve")
+    remote.flows.call(*command, "--conda-pkg", "six", "--alias", "team/late:v1").succeeded()
+    return remote

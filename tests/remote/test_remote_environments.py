@@ -7,7 +7,6 @@ to anything but the datastore.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from dataclasses import replace
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.remote.conftest import Done
 
 from mfenv.testing.remote.images import bare_image
 
@@ -75,19 +73,8 @@ class Remote(FlowSpec):
 """
 
 
-@pytest.fixture
-def named(remote: RemoteFlows) -> RemoteFlows:
-    """With an environment that has a name, and with the package index within the launching machine's reach."""
-    prefixes = ("UV_", "SSL_CERT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-    remote = remote.using(**{name: value for name, value in os.environ.items() if name.startswith(prefixes)})
-    remote.share_bytecode()
-    command = (remote.flows.python, "-m", "mfenv.cli", "environment", "--datastore", "s3", "resolve")
-    remote.flows.call(*command, "--conda-pkg", "six", "--alias", "team/late:v1").succeeded()
-    return remote
-
-
 def test_steps_run_on_batch_in_what_was_locked_here(named: RemoteFlows) -> None:
-    done = run_as_written(named, flow("@batch"))
+    done = named.run_as_written(flow("@batch"))
     assert done.launcher.code == 0, done.launcher.text
     start, end = done.fact("start"), done.launcher.fact("end")
     # The environment's Python is the launcher's version by default, the image's is another.
@@ -184,12 +171,6 @@ def test_every_scheduler_runs_steps_in_what_was_locked_here(named: RemoteFlows, 
         }
 
 
-def run_as_written(remote: RemoteFlows, text: str) -> Done:
-    """Run a flow whose decorators say which steps go where."""
-    ran = remote.flows.run(text, environment="conda", timeout=240)
-    return Done(launcher=ran, containers=remote.containers)
-
-
 def test_a_node_with_an_old_python_no_root_and_a_disk_that_cannot_be_written(
     named: RemoteFlows, tmp_path: Path
 ) -> None:
@@ -205,8 +186,7 @@ def test_a_node_with_an_old_python_no_root_and_a_disk_that_cannot_be_written(
         variables=named.rig.aws.container_variables,
     )
     named = named.using(METAFLOW_CONDA_NODE_PATH="/mnt/environments")
-    done = run_as_written(
-        named,
+    done = named.run_as_written(
         """
 class Twice(FlowSpec):
     @batch
@@ -248,20 +228,20 @@ class Damaged(FlowSpec):
     def end(self):
         pass
 """
-    first = run_as_written(named, text).succeeded()
+    first = named.run_as_written(text).succeeded()
     s3 = named.rig.aws.client("s3")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=named.bucket)
     (key,) = [one["Key"] for page in pages for one in page["Contents"] if re.search(r"/six-[^/]*\.conda$", one["Key"])]
     size = s3.head_object(Bucket=named.bucket, Key=key)["ContentLength"]
     s3.put_object(Bucket=named.bucket, Key=key, Body=bytes(size))
-    ran = run_as_written(replace(named, earlier=named.earlier + len(first.containers)), text).launcher
+    ran = (replace(named, earlier=named.earlier + len(first.containers))).run_as_written(text).launcher
     assert ran.code == 1
     assert "The environment of step `start` cannot be made: " in ran.text
     assert "is damaged: it is not what was locked" in ran.text
     assert "hint: Remove it from the store" in ran.text
     # What the hint says helps.
     s3.delete_object(Bucket=named.bucket, Key=key)
-    run_as_written(named, text).launcher.succeeded()
+    named.run_as_written(text).launcher.succeeded()
 
 
 def test_what_metaflow_does_in_tasks_works_in_them(named: RemoteFlows, stocked: Image) -> None:
@@ -282,8 +262,7 @@ class Inner(FlowSpec):
 """,
         "inner.py",
     )
-    done = run_as_written(
-        named,
+    done = named.run_as_written(
         """
 class Outer(FlowSpec):
     @batch
