@@ -5,6 +5,7 @@ Run by ``make test-stores``, which installs the vendors' clients and the emulato
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -60,3 +61,36 @@ def test_a_plain_flow_keeps_its_artifacts_in_a_store(remote: RemoteFlows, store:
     assert done.fact("end")["found"] == "here"
     assert [record.step for record in done.containers] == ["start", "end"]
     assert remote.served == []
+
+
+ENVIRONMENTS = """
+@pypi_base(packages={packages})
+class Remote(FlowSpec):
+    @kubernetes
+    @conda(packages={{"six": ""}})
+    @step
+    def start(self):
+        import six
+        self.left = six.__version__
+        tell()
+        self.next(self.end)
+
+    @kubernetes
+    @pypi(packages={{"attrs": "23.1.0"}})
+    @step
+    def end(self):
+        import attr
+        tell(found=self.left)
+"""
+
+
+def test_steps_run_in_environments_that_a_store_has(named: RemoteFlows, store: tuple[str, Access]) -> None:
+    """The image has a Python and nothing else; the vendors' clients that tasks need come with the environment."""
+    kind, access = store
+    remote = named.on_store(access)
+    packages = dict.fromkeys(NEEDED[kind], "")
+    done = remote.run_as_written(ENVIRONMENTS.format(packages=packages), timeout=400).succeeded()
+    assert [record.step for record in done.containers] == ["start", "end"]
+    assert done.fact("end")["found"] == "1.17.0"
+    for step in ("start", "end"):
+        assert re.fullmatch(r"/tmp/mfenv-\d+/envs/[0-9a-f]{40}", done.fact(step)["prefix"])
