@@ -14,6 +14,7 @@ from mfenv.domain.matchspec import MatchSpec
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.resolved import CondaRecord, ResolvedEnvironment, ResolvedPackage
 from mfenv.errors import ResolutionFailed
+from mfenv.formats.conda_transaction import Chosen
 from mfenv.formats.fields import Fields
 from mfenv.formats.lock_json import dump_record, load_record
 from mfenv.formats.package_file import place_of
@@ -27,6 +28,7 @@ OPERATIONS = {
     "extras": "mfenv.resolve.backends.rattler_worker:extras",
     "versions": "mfenv.resolve.backends.rattler_worker:versions",
     "search": "mfenv.resolve.backends.rattler_worker:search",
+    "chosen": "mfenv.resolve.backends.rattler_worker:chosen",
     "records": "mfenv.resolve.backends.rattler_worker:records",
     "pixi_lock": "mfenv.resolve.backends.rattler_worker:pixi_lock",
 }
@@ -181,6 +183,31 @@ class RattlerRecords:
             )
             for row in answer
         )
+
+
+class RattlerIndex:
+    """Reads from the channels' indexes what packages are that another solver chose."""
+
+    def __init__(self, worker: Calls, *, cache: str, secret_urls: Mapping[str, str] | None = None) -> None:
+        """Use `worker`, which offers `OPERATIONS`; keep repodata in the folder `cache`."""
+        self._worker = worker
+        self._cache = cache
+        self._secret_urls = {} if secret_urls is None else secret_urls
+
+    def records(
+        self, request: ResolutionRequest, chosen: Sequence[Chosen], program: str
+    ) -> tuple[ResolvedPackage, ...]:
+        """Return the packages, in the order in which they can be installed; `program` chose them.
+
+        Raises `ResolutionFailed` for one that the request's channels do not have.
+        """
+        asked = payload(request, cache=self._cache, secret_urls=self._secret_urls)
+        rows: list[Json] = [
+            {"name": one.name, "version": one.version, "build": one.build, "subdir": one.subdir, "sha256": one.sha256}
+            for one in chosen
+        ]
+        answer = self._worker.call("chosen", {**asked, "chosen": rows, "program": program})
+        return tuple(map(_package, answer))
 
 
 def _may_hold_python(record: CondaRecord) -> bool:

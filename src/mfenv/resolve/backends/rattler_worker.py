@@ -464,6 +464,47 @@ async def search(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG00
     ]
 
 
+async def chosen(payload: Mapping[str, Any], emit: Emit) -> Json:  # noqa: ARG001
+    """Tell what the channels' indexes have of the packages in ``chosen``, which another solver chose; in install order.
+
+    Raises `ResolutionFailed` for one that no channel has, or has with another sha256 than that solver saw.
+    """
+    channels = [Channel(text) for text in payload["channels"]]
+    names = [package["name"] for package in payload["chosen"]]
+    try:
+        rows = await _gateway(payload).query(list(channels), [payload["platform"], "noarch"], names, recursive=False)
+    except (GatewayError, InvalidUrlError) as error:
+        raise _unreadable(payload["channels"], without_secrets(str(error), payload["secret_urls"])) from error
+    finally:
+        _forget_tokens(payload)
+    found: dict[tuple[str, ...], list[RepoDataRecord]] = {}
+    for record in (record for row in rows for record in row):
+        key = (record.name.normalized, str(record.version), str(record.build), record.subdir)
+        found.setdefault(key, []).append(record)
+    picked = [_picked(package, found, payload["program"]) for package in payload["chosen"]]
+    by_name = {record.name.normalized: record for record in picked}
+    ordered = PackageRecord.sort_topologically(list(picked))
+    return [_describe(by_name[record.name.normalized]) for record in ordered]
+
+
+def _picked(
+    package: Mapping[str, Any], found: Mapping[tuple[str, ...], Sequence[RepoDataRecord]], program: str
+) -> RepoDataRecord:
+    """Return the record of a chosen package: of the first channel that has it, and `.conda` before `.tar.bz2`."""
+    records = found.get((package["name"], package["version"], package["build"], package["subdir"]), ())
+    told = package["sha256"]
+    same = [record for record in records if not told or (record.sha256 and record.sha256.hex() == told)]
+    if not same:
+        what = f"{package['name']} {package['version']} {package['build']} for {package['subdir']}"
+        why = "has another sha256 on the channels than it saw" if records else "is on none of the channels"
+        raise ResolutionFailed(
+            f"`{program}` chose {what}, which {why}",
+            hint=f"Its cache of the channels may be old: run `{program} clean --index-cache`, and try again",
+            packages=[package["name"]],
+        )
+    return same[0]
+
+
 def _by_version(pair: tuple[str, Version]) -> Version:
     return pair[1]
 
