@@ -20,7 +20,7 @@ from mfenv.domain.requirement import Requirement
 from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import EnvironmentsError, LockError, ResolutionFailed
 from mfenv.formats.simple_index import IndexFile
-from mfenv.resolve.backends.uv import wheel_tags
+from mfenv.resolve.wheel_tags import wheel_tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

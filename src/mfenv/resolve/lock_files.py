@@ -23,8 +23,8 @@ from mfenv.io.process import ProcessRunner
 from mfenv.io.uv_surroundings import hidden_variables
 from mfenv.io.worker import Calls
 from mfenv.resolve.backends.rattler import RattlerRecords
-from mfenv.resolve.backends.uv import wheel_tags
 from mfenv.resolve.versions import admits
+from mfenv.resolve.wheel_tags import wheel_tags
 
 _TIME_LIMIT = 120.0
 _TAGS_SHOWN = 8

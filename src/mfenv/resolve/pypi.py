@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mfenv.domain.flags import ResolverFlag
 from mfenv.domain.index import PackageIndex
+from mfenv.domain.markers import applies
 from mfenv.domain.platform import Target
 from mfenv.domain.requirement import Requirement
 from mfenv.domain.resolved import ResolvedPypiPackage
@@ -82,6 +83,16 @@ class UnknownExtrasError(ResolutionFailed):
 
 class OutOfReachError(ResolutionFailed):
     """An index or a repository cannot be reached, or does not let one in: no other versions would change that."""
+
+
+def hashes_of(request: PypiRequest) -> dict[str, frozenset[str]]:
+    """Return, by project, the digests of which its file must have one, where somebody named some."""
+    found: dict[str, frozenset[str]] = {}
+    for wanted in (*request.requirements, *request.constraints):
+        is_there = not wanted.marker or applies(wanted.marker, target=request.target, pythons=[request.python])
+        if wanted.hashes and is_there:
+            found[wanted.name] = found.get(wanted.name, frozenset()) | frozenset(wanted.hashes)
+    return found
 
 
 class PypiResolver(Protocol):

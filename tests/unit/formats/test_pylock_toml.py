@@ -12,7 +12,7 @@ from mfenv.domain.resolved import BuildSource, ResolvedPypiPackage
 from mfenv.errors import LockError
 from mfenv.formats import pylock_toml
 from mfenv.formats.pylock_toml import WheelChoice
-from mfenv.resolve.backends.uv import wheel_tags
+from mfenv.resolve.wheel_tags import wheel_tags
 
 SAVED = Path(__file__).parents[2] / "data" / "pylock"
 CHOICE = WheelChoice(tags=wheel_tags(baseline(Platform.LINUX_64, {}), "3.11.7"))

@@ -24,9 +24,9 @@ from mfenv.formats.pylock_toml import tomllib
 from mfenv.io.process import Completed, SystemProcessRunner
 from mfenv.io.uv_surroundings import UvSurroundings, hidden_variables
 from mfenv.resolve.backends import uv_bound
-from mfenv.resolve.backends.uv import UvResolver, build_arguments, build_environment, compile_arguments, hashes_of
+from mfenv.resolve.backends.uv import UvResolver, build_arguments, build_environment, compile_arguments
 from mfenv.resolve.binaries import ALL, BinaryPolicy
-from mfenv.resolve.pypi import OutOfReachError, Provided, PypiRequest
+from mfenv.resolve.pypi import OutOfReachError, Provided, PypiRequest, hashes_of
 from mfenv.testing.index import IndexFolder
 from mfenv.testing.pypi import Ran, ScriptedProcessRunner, ended
 from mfenv.testing.wheels import MadeWheel

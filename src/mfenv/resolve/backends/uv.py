@@ -18,7 +18,6 @@ from mfenv.domain.channel import without_credentials
 from mfenv.domain.cutoff import parse_cutoff
 from mfenv.domain.flags import ResolverFlag
 from mfenv.domain.index import PackageIndex
-from mfenv.domain.markers import applies
 from mfenv.domain.platform import Platform, Target
 from mfenv.domain.request import ResolutionRequest
 from mfenv.domain.requirement import Requirement
@@ -33,9 +32,10 @@ from mfenv.io.uv_surroundings import UvSurroundings, hidden_variables
 from mfenv.resolve.backends import uv_bound
 from mfenv.resolve.binaries import BinaryPolicy
 from mfenv.resolve.foreign import ForeignBuildError
-from mfenv.resolve.pypi import Demand, OutOfReachError, Preferred, PypiRequest, UnknownExtrasError
+from mfenv.resolve.pypi import Demand, OutOfReachError, Preferred, PypiRequest, UnknownExtrasError, hashes_of
 from mfenv.resolve.stubs import write_candidates, write_index, write_stubs
 from mfenv.resolve.versions import admits, normal_version
+from mfenv.resolve.wheel_tags import wheel_tags
 
 _TIME_LIMIT = 600.0
 # The glibc versions that uv 0.13 has a platform for, newest first.
@@ -351,16 +351,6 @@ def compile_arguments(request: PypiRequest) -> list[str]:
     return arguments
 
 
-def hashes_of(request: PypiRequest) -> dict[str, frozenset[str]]:
-    """Return, by project, the digests of which its file must have one, where somebody named some."""
-    found: dict[str, frozenset[str]] = {}
-    for wanted in (*request.requirements, *request.constraints):
-        is_there = not wanted.marker or applies(wanted.marker, target=request.target, pythons=[request.python])
-        if wanted.hashes and is_there:
-            found[wanted.name] = found.get(wanted.name, frozenset()) | frozenset(wanted.hashes)
-    return found
-
-
 def _refuse_unknown_extras(request: PypiRequest, text: str) -> None:
     """Refuse extras that there are not: uv only warns, and what was to come with them would be missing.
 
@@ -459,39 +449,6 @@ def platform_name(target: Target) -> str:
     major, minor = next((known for known in _MANYLINUX if known <= has), _MANYLINUX[-1])
     machine = "x86_64" if target.platform is Platform.LINUX_64 else "aarch64"
     return f"{machine}-manylinux_{major}_{minor}"
-
-
-def wheel_tags(target: Target, python: str) -> tuple[str, ...]:
-    """Return the tags of wheels that run on `target` with that Python, best first (PEP 425, PEP 600)."""
-    from packaging import tags
-
-    version = _two(python)
-    platforms = list(_platform_tags(target))
-    found = [
-        *tags.cpython_tags(python_version=version, abis=None if version >= (3, 8) else [], platforms=platforms),
-        *tags.compatible_tags(python_version=version, interpreter=f"cp{version[0]}{version[1]}", platforms=platforms),
-    ]
-    return tuple(dict.fromkeys(map(str, found)))
-
-
-_LEGACY_MANYLINUX = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
-
-
-def _platform_tags(target: Target) -> Iterable[str]:
-    from packaging import tags
-
-    if not target.platform.is_linux:
-        machine = "arm64" if target.platform is Platform.OSX_ARM64 else "x86_64"
-        yield from tags.mac_platforms(version=_two(target.version_of("__osx") or "11.0"), arch=machine)
-        return
-    machine = "x86_64" if target.platform is Platform.LINUX_64 else "aarch64"
-    major, newest = _two(target.version_of("__glibc") or "2.17")
-    oldest = 5 if machine == "x86_64" else 17
-    for minor in range(newest, oldest - 1, -1):
-        yield f"manylinux_{major}_{minor}_{machine}"
-        if legacy := _LEGACY_MANYLINUX.get((major, minor)):
-            yield f"{legacy}_{machine}"
-    yield f"linux_{machine}"
 
 
 def _two(version: str) -> tuple[int, int]:
