@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mfenv.app import settings
-from mfenv.app.attestations import Checked
+from mfenv.app.policing import Checked
 from mfenv.app.request import request_of
 from mfenv.app.wiring import Wiring
 from mfenv.domain.artifact import LockedArtifact

@@ -14,29 +14,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from mfenv.app.index_pages import IndexPages
+from mfenv.app.policing import Checked
 from mfenv.domain.locked import LockedCondaPackage, LockedPackage, LockedPypiPackage
 from mfenv.errors import ToolNotFound
 from mfenv.io.worker import Calls
 
-OPERATIONS = {
-    "attested": "mfenv.resolve.backends.attestation_worker:attested",
-    "locate": "mfenv.resolve.backends.attestation_worker:locate",
-}
-"""What the helper process must offer."""
-
 _AT_ONCE = 8
 _ACCEPT = "application/vnd.pypi.integrity.v1+json, application/json;q=0.5"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """What came of looking for a package's attestation."""
-
-    sha256: str
-    publisher: str = ""
-    """Who signed it; empty where nothing could be verified."""
-    why: str = ""
-    """Why not."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,8 +51,6 @@ class Role:
     """The group of entry points by which other packages bring one."""
     own: tuple[str, ...]
     """The names of ours; the first is the default."""
-    superseded: tuple[str, ...] = ()
-    """Names of earlier versions, and of standard Metaflow: ours does what they did."""
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -63,8 +61,6 @@ class Role:
         """Return the name that a setting chooses; ``null`` is ``none``. Raises `InvalidSpec` with those there are."""
         name = (text or "").strip() or self.own[0]
         own = "none" if name.lower() == "null" else name.lower()
-        if own in self.superseded:
-            return self.own[0]
         if own in self.own:
             return own
         # Others' are looked for only where it is not ours; their names are theirs to write.
@@ -110,11 +106,10 @@ def _package_of(entry: EntryPoint) -> str:
 CONDA_RESOLVER = Role(
     setting="CONDA_DEPENDENCY_RESOLVER",
     group="mfenv.conda_resolvers",
-    own=("rattler",),
-    superseded=("mamba", "conda", "micromamba"),
+    own=("rattler", "mamba", "conda", "micromamba"),
 )
 """Chooses conda packages: a `mfenv.resolve.base.Resolver`."""
-PYPI_RESOLVER = Role(setting="CONDA_PYPI_DEPENDENCY_RESOLVER", group="mfenv.pypi_resolvers", own=("uv", "none"))
+PYPI_RESOLVER = Role(setting="CONDA_PYPI_DEPENDENCY_RESOLVER", group="mfenv.pypi_resolvers", own=("uv", "pip", "none"))
 """Chooses PyPI packages: a `mfenv.resolve.pypi.PypiResolver`."""
 MIXED_RESOLVER = Role(setting="CONDA_MIXED_DEPENDENCY_RESOLVER", group="mfenv.mixed_resolvers", own=("hybrid", "none"))
 """Chooses conda and PyPI packages that are asked for together: a `mfenv.resolve.base.Resolver`."""

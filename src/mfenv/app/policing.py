@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from mfenv.app.attestations import Checked
 from mfenv.domain.cutoff import parse_cutoff
 from mfenv.domain.digest import Json, LockId
 from mfenv.domain.locked import LockedEnvironment, LockedPackage
@@ -28,8 +27,25 @@ from mfenv.domain.spec import EnvironmentSpec
 from mfenv.errors import PolicyViolation
 from mfenv.resolve.base import Resolver
 
+OPERATIONS = {
+    "attested": "mfenv.resolve.backends.attestation_worker:attested",
+    "locate": "mfenv.resolve.backends.attestation_worker:locate",
+}
+"""What the helper process must offer."""
+
 _MOST_SHOWN = 12
 _HINT = "Resolve anew (`--force`), ask for other packages or versions, or have the rule changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What came of looking for a package's attestation."""
+
+    sha256: str
+    publisher: str = ""
+    """Who signed it; empty where nothing could be verified."""
+    why: str = ""
+    """Why not."""
 
 
 class Verifier(Protocol):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from mfenv.domain.channel import Channel
 from mfenv.domain.cutoff import check_cutoff
 from mfenv.domain.index import PackageIndex
@@ -68,6 +66,8 @@ def _denial(text: str) -> Denial:
 
 def _is_version_constraint(text: str, side: str) -> bool:
     """Tell whether each side that it is for can read it."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     try:
         if side != "conda":
             SpecifierSet(text)

@@ -112,10 +112,10 @@ class Settings:
     conda_resolver: str
     """What resolves conda packages (``CONDA_DEPENDENCY_RESOLVER``): ``rattler``, or what another package brings.
 
-    ``conda``, ``mamba`` and ``micromamba`` mean ``rattler``, which needs none of these programs.
+    ``conda``, ``mamba`` and ``micromamba`` are these programs, which have to be there; ``rattler`` needs none of them.
     """
     pypi_resolver: str
-    """What resolves PyPI packages (``CONDA_PYPI_DEPENDENCY_RESOLVER``): ``uv``, another package's, or ``none``."""
+    """What resolves PyPI packages (``CONDA_PYPI_DEPENDENCY_RESOLVER``): ``uv``, ``pip``, another's, or ``none``."""
     mixed_resolver: str
     """What resolves conda and PyPI together (``CONDA_MIXED_DEPENDENCY_RESOLVER``).
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from mfenv.app import attestations, backends
-from mfenv.app.attestations import AttestationVerifier
+from mfenv.app import backends, policing
 from mfenv.app.build import Builds
 from mfenv.app.bytecode import BytecodePublisher
-from mfenv.app.index_pages import IndexPages
 from mfenv.app.keyring import from_keyring
 from mfenv.app.lock import Locker, lock_of
 from mfenv.app.needs import ANY_NEED
@@ -48,7 +46,9 @@ from mfenv.io import debug_log
 from mfenv.io.process import SystemProcessRunner
 from mfenv.io.worker import WorkerClient
 from mfenv.resolve.backends import rattler as rattler_backend
-from mfenv.resolve.backends.rattler import RattlerDistributions, RattlerRecords, RattlerResolver
+from mfenv.resolve.backends.conda_cli import CondaCliResolver
+from mfenv.resolve.backends.conda_dialects import PROGRAMS
+from mfenv.resolve.backends.rattler import RattlerDistributions, RattlerIndex, RattlerRecords, RattlerResolver
 from mfenv.resolve.backends.uv import UvResolver, build_arguments, build_environment, find_uv
 from mfenv.resolve.base import Resolver
 from mfenv.resolve.by_kind import ByKind
@@ -65,6 +65,10 @@ from mfenv.store.layout import Layout
 from mfenv.store.locks import LockStore
 from mfenv.store.packages import PackageStore
 from mfenv.store.project_index import ProjectIndex
+
+if TYPE_CHECKING:
+    from mfenv.app.attestations import AttestationVerifier
+    from mfenv.app.index_pages import IndexPages
 
 Part = TypeVar("Part")
 
@@ -120,7 +124,7 @@ class Wiring:
     @cached_property
     def worker(self) -> WorkerClient:
         """The helper process that solves and links."""
-        operations = {**rattler_backend.OPERATIONS, **conda.OPERATIONS, **attestations.OPERATIONS}
+        operations = {**rattler_backend.OPERATIONS, **conda.OPERATIONS, **policing.OPERATIONS}
         return WorkerClient(operations, needs=("rattler",))
 
     def close(self) -> None:
@@ -163,13 +167,15 @@ class Wiring:
             verifier=lambda: self.attestations,
             notes=self.locks.notes,
             machine_indexes=self.settings.machine_indexes,
-            default_index=self.index_pages.default_of_uv,
+            default_index=lambda: self.index_pages.default_of_uv(),
             now=lambda: datetime.now(timezone.utc),
         )
 
     @cached_property
     def attestations(self) -> AttestationVerifier:
         """What looks for attestations of packages."""
+        from mfenv.app.attestations import AttestationVerifier
+
         return AttestationVerifier(
             worker=self.worker,
             pages=self.index_pages,
@@ -181,6 +187,9 @@ class Wiring:
     @cached_property
     def index_pages(self) -> IndexPages:
         """The pages of package indexes."""
+        # It brings a client of HTTP, which few launches need.
+        from mfenv.app.index_pages import IndexPages
+
         return IndexPages(secret_urls=self.secret_urls, runner=self.runner, uv_cache=self.folders.uv_cache)
 
     @cached_property
@@ -188,10 +197,16 @@ class Wiring:
         """The runner of programs."""
         return SystemProcessRunner()
 
-    def _chosen(self, role: backends.Role, name: str, default: Callable[[], Part]) -> Part:
-        """Return our backend, or that of another package."""
+    def _chosen(
+        self,
+        role: backends.Role,
+        name: str,
+        default: Callable[[], Part],
+        others: Mapping[str, Callable[[], Part]] | None = None,
+    ) -> Part:
+        """Return our backend, the default one or one of our others, or that of another package."""
         if name in role.own:
-            return default()
+            return (others or {}).get(name, default)()
         cache = self.folders.root / "backends" / role.group / name
         parts = backends.Parts(default=default, runner=self.runner, cache=cache, secret_urls=self.secret_urls)
         made: Part = role.make(name, parts)
@@ -211,8 +226,13 @@ class Wiring:
     def resolver(self) -> Resolver:
         """The resolver of everything: conda alone, conda and PyPI together, and either upon what is there."""
         settings, host, distributions = self.settings, Platform.host(), self.distributions
-        conda: Resolver = self._chosen(backends.CONDA_RESOLVER, settings.conda_resolver, self._rattler_resolver)
-        pypi: PypiResolver = self._chosen(backends.PYPI_RESOLVER, settings.pypi_resolver, lambda: self._uv_resolver)
+        programs = {name: partial(self._program_resolver, name) for name in PROGRAMS}
+        conda: Resolver = self._chosen(
+            backends.CONDA_RESOLVER, settings.conda_resolver, self._rattler_resolver, programs
+        )
+        pypi: PypiResolver = self._chosen(
+            backends.PYPI_RESOLVER, settings.pypi_resolver, lambda: self._uv_resolver, {"pip": self._pip_resolver}
+        )
         hybrid = HybridResolver(conda=conda, pypi=pypi, distributions=distributions, host=host)
         mixed: Resolver = self._chosen(backends.MIXED_RESOLVER, settings.mixed_resolver, lambda: hybrid)
         extending = ExtendingResolver(
@@ -229,6 +249,27 @@ class Wiring:
 
     def _rattler_resolver(self) -> Resolver:
         return RattlerResolver(self.worker, cache=str(self.folders.repodata), secret_urls=self.secret_urls)
+
+    def _program_resolver(self, program: str) -> Resolver:
+        index = RattlerIndex(self.worker, cache=str(self.folders.repodata), secret_urls=self.secret_urls)
+        return CondaCliResolver(
+            program,
+            runner=self.runner,
+            records=index.records,
+            cache=self.folders.root / "backends" / program,
+            secret_urls=self.secret_urls,
+        )
+
+    def _pip_resolver(self) -> PypiResolver:
+        # It reads requirements, which nothing else at a launch that changes nothing does.
+        from mfenv.resolve.backends.pip import PipResolver
+
+        return PipResolver(
+            self.runner,
+            cache=self.folders.root / "backends" / "pip",
+            secret_urls=self.secret_urls,
+            find_links=self.settings.find_links,
+        )
 
     @cached_property
     def lock_files(self) -> LockFileReader:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion
-
 from mfenv.domain import conda_version
 from mfenv.domain.cutoff import parse_cutoff
 from mfenv.domain.digest import Json
@@ -70,6 +67,10 @@ def _plain(name: str) -> str:
 
 
 def _admits(constraint: str, version: str, *, is_conda: bool) -> bool:
+    # Loaded here: few have a policy.
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.version import InvalidVersion
+
     try:
         if is_conda:
             return conda_version.admits(constraint, version)

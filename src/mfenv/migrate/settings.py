@@ -33,11 +33,6 @@ CHANGED: Mapping[str, str] = {
 """What is said of a setting whenever it is set, by its name without ``METAFLOW_``."""
 
 VALUES: Mapping[str, tuple[frozenset[str], str]] = {
-    "CONDA_DEPENDENCY_RESOLVER": (
-        frozenset({"mamba", "conda", "micromamba"}),
-        "no longer needed: the solver comes with the package",
-    ),
-    "CONDA_PYPI_DEPENDENCY_RESOLVER": (frozenset({"pip"}), "changed: `uv` or `none` in place of `pip`"),
     "CONDA_MIXED_DEPENDENCY_RESOLVER": (
         frozenset({"conda-lock"}),
         "changed: `hybrid` or `none` in place of `conda-lock`",

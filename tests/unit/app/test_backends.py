@@ -59,7 +59,7 @@ def test_a_setting_chooses_ours_in_any_case_and_others_as_they_are_written(
     [
         (PYPI_RESOLVER, "null", "none"),
         (MIXED_RESOLVER, "None", "none"),
-        *((CONDA_RESOLVER, old, "rattler") for old in ("conda", "Mamba", "micromamba")),
+        (CONDA_RESOLVER, "Mamba", "mamba"),
     ],
 )
 def test_some_names_mean_another(role: Role, text: str, name: str) -> None:
@@ -71,7 +71,7 @@ def test_a_name_that_nobody_brings_is_refused_with_those_there_are(brought: list
     with pytest.raises(InvalidSpec) as refused:
         PYPI_RESOLVER.choice("ours")
     assert refused.value.message == "METAFLOW_CONDA_PYPI_DEPENDENCY_RESOLVER: `ours` is not known"
-    assert refused.value.hint == "Set it to `uv`, `none` or `Ours`"
+    assert refused.value.hint == "Set it to `uv`, `pip`, `none` or `Ours`"
 
 
 def test_a_name_that_two_packages_bring_is_refused(brought: list[EntryPoint]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 
 def main(facts: dict[str, Any], words: list[str]) -> int:
-    """Run pip with `words`; `facts` has ``markers``, ``tags`` and ``candidates`` (project to the addresses of stand-ins)."""
+    """Run pip with `words`; `facts` has ``markers``, ``tags`` and ``candidates``: project to addresses of stand-ins."""
     from pip._internal.cli import cmdoptions
     from pip._internal.cli.main import main as pip
     from pip._internal.index.package_finder import PackageFinder
