@@ -29,6 +29,7 @@ ELSEWHERE = {
     r"python (two_pandas|hello_conda)|python examples/": "test_snippets and test_hello run these flows",
     r"CONDA_OVERRIDE_CUDA=": "no channel has CUDA's builds here; tests/flows sets these variables",
     r"metaflow develop stubs": "tests/install/test_stubs.py",
+    r"METAFLOW_CONDA_(PYPI_)?DEPENDENCY_RESOLVER=": "tests/flows/test_tools_of_others.py, with stand-ins",
     r"METAFLOW_CONDA_DENIED_PACKAGES=": "it is refused, as tests/cli/test_policy.py sees",
 }
 

@@ -122,4 +122,4 @@ def test_one_that_is_chosen_takes_the_place_that_it_is_for_and_no_other(
 
 def test_reading_settings_looks_for_nobody_as_long_as_ours_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "importlib.metadata", None)
-    assert settings.read({"CONDA_DEPENDENCY_RESOLVER": "mamba"}.get, {"HOME": "/home/me"}).conda_resolver == "rattler"
+    assert settings.read({"CONDA_DEPENDENCY_RESOLVER": "mamba"}.get, {"HOME": "/home/me"}).conda_resolver == "mamba"

@@ -214,7 +214,7 @@ def test_hosts_have_credentials_for_both_schemes() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("CONDA_PYPI_DEPENDENCY_RESOLVER", "pip", "METAFLOW_CONDA_PYPI_DEPENDENCY_RESOLVER: `pip` is not known"),
+        ("CONDA_PYPI_DEPENDENCY_RESOLVER", "pipx", "METAFLOW_CONDA_PYPI_DEPENDENCY_RESOLVER: `pipx` is not known"),
         ("CONDA_MIXED_DEPENDENCY_RESOLVER", "conda-lock", "METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER: `conda-lock` is not known"),
         ("CONDA_PYPI_INDEX_STRATEGY", "best", "METAFLOW_CONDA_PYPI_INDEX_STRATEGY: `best` is not known"),
         ("CONDA_EXCLUDE_NEWER", "soon", "METAFLOW_CONDA_EXCLUDE_NEWER: `soon` is neither a date nor a time ago"),
