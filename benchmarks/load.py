@@ -87,7 +87,8 @@ def steps(folder: Path, sizes: Sequence[int]) -> None:
     for size in sizes:
         here = folder / f"steps-{size}"
         here.mkdir()
-        flow = here / "flow.py"
+        (here / "flow").mkdir()
+        flow = here / "flow" / "flow.py"
         flow.write_text(_many_steps(size))
         first, second = (_run(flow, here, ["--max-workers", "2"]) for _ in range(2))
         environments = max(1, size // 4)
@@ -117,7 +118,8 @@ def foreach(folder: Path, sizes: Sequence[int]) -> None:
     for size in sizes:
         here = folder / f"foreach-{size}"
         here.mkdir()
-        flow = here / "flow.py"
+        (here / "flow").mkdir()
+        flow = here / "flow" / "flow.py"
         flow.write_text(FOREACH.format(width=size))
         for name, options in (("conda", ["--environment=conda"]), ("none", [])):
             done = _run(flow, here, ["--max-workers", "4", "--max-num-splits", str(size)], options)
@@ -137,11 +139,19 @@ class Ran:
 
 
 def _run(flow: Path, folder: Path, arguments: Sequence[str], options: Sequence[str] = ("--environment=conda",)) -> Ran:
+    # Apart from the flow's folder, which Metaflow packages.
+    state = folder / "state"
+    state.mkdir(exist_ok=True)
     command = [sys.executable, str(flow), *options, "run", *arguments]
     began = time.monotonic()
     first = 0.0
     with subprocess.Popen(
-        command, env=flow_environment(folder), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=flow_environment(state),
+        cwd=flow.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         lines, usage = [], (0.0, 0.0)
         for line in process.stdout or ():
