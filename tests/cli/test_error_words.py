@@ -22,6 +22,7 @@ _KINDS = {
     errors.StoreError: 5,
     errors.HydrationFailed: 6,
     errors.ToolNotFound: 7,
+    errors.PolicyViolation: 8,
     errors.WorkerDied: 6,
 }
 

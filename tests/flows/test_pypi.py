@@ -243,8 +243,8 @@ def test_a_step_with_a_gpu(flows: Flows) -> None:
             "none",
             "conda and PyPI packages together are switched off here by METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER",
         ),
-        ("PYPI", "pip", "METAFLOW_CONDA_PYPI_DEPENDENCY_RESOLVER: `pip` is not known"),
-        ("MIXED", "conda-lock", "METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER: `conda-lock` is not known"),
+        ("PYPI", "pipx", "METAFLOW_CONDA_PYPI_DEPENDENCY_RESOLVER: `pipx` is not known"),
+        ("MIXED", "pixi", "METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER: `pixi` is not known"),
     ],
 )
 def test_resolvers_can_be_switched_off(flows: Flows, setting: str, value: str, expected: str) -> None:

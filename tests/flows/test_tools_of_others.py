@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mfenv.testing import conda_programs
+from mfenv.testing.channel import ChannelServer
+from mfenv.testing.index import IndexFolder
+from mfenv.testing.wheels import MadeWheel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +66,40 @@ def test_a_flow_runs_in_what_other_tools_chose(
     expected = f"{conda} {version}" if version else "rattler "
     assert all(expected in note for note in notes)
     assert any(f"+ {pypi}" in note or pypi in note for note in notes)
+
+
+def test_a_step_of_both_sides_runs_in_what_conda_lock_chose(reaching: Flows, tmp_path: Path) -> None:
+    conda_programs.program(tmp_path / "bin", "micromamba", "2.8.1")
+    (tmp_path / "index").mkdir()
+    IndexFolder(tmp_path / "index").add(MadeWheel(name="zz-app", version="1.0"))
+    with ChannelServer(tmp_path / "index") as server:
+        told = reaching.using(
+            PATH=f"{tmp_path / 'bin'}{os.pathsep}{reaching.environment()['PATH']}",
+            METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER="conda-lock",
+            METAFLOW_CONDA_DEFAULT_PYPI_SOURCE=f"{server.url}/index/simple",
+            METAFLOW_CONDA_PYPI_INDEX_STRATEGY="unsafe-best-match",
+        )
+        ran = told.run(BOTH, timeout=240).succeeded()
+    assert ran.fact("start") == {**ran.fact("start"), "six": "1.16.0", "app": "1.0"}
+    notes = [path.read_text() for path in (reaching.folder / ".metaflow").rglob("provenance/*/*.json")]
+    # A step of one side is resolved by that side's own.
+    assert sorted({"conda-lock" in note for note in notes}) == [False, True]
+
+
+BOTH = """
+class Both(FlowSpec):
+    @conda(packages={"six": "1.16.0"})
+    @pypi(packages={"zz-app": "1.0"})
+    @step
+    def start(self):
+        import six, zz_app
+        tell(six=six.__version__, app=zz_app.version)
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+"""
 
 
 def test_a_program_that_is_not_there_is_one_error(reaching: Flows, tmp_path: Path) -> None:

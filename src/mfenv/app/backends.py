@@ -111,7 +111,9 @@ CONDA_RESOLVER = Role(
 """Chooses conda packages: a `mfenv.resolve.base.Resolver`."""
 PYPI_RESOLVER = Role(setting="CONDA_PYPI_DEPENDENCY_RESOLVER", group="mfenv.pypi_resolvers", own=("uv", "pip", "none"))
 """Chooses PyPI packages: a `mfenv.resolve.pypi.PypiResolver`."""
-MIXED_RESOLVER = Role(setting="CONDA_MIXED_DEPENDENCY_RESOLVER", group="mfenv.mixed_resolvers", own=("hybrid", "none"))
+MIXED_RESOLVER = Role(
+    setting="CONDA_MIXED_DEPENDENCY_RESOLVER", group="mfenv.mixed_resolvers", own=("hybrid", "conda-lock", "none")
+)
 """Chooses conda and PyPI packages that are asked for together: a `mfenv.resolve.base.Resolver`."""
 CONDA_INSTALLER = Role(setting="CONDA_INSTALLER", group="mfenv.conda_installers", own=("rattler",))
 """Links conda packages: a `mfenv.hydrate.conda.CondaLinker`; their files are brought and checked by ours."""

@@ -119,7 +119,7 @@ class Settings:
     mixed_resolver: str
     """What resolves conda and PyPI together (``CONDA_MIXED_DEPENDENCY_RESOLVER``).
 
-    ``hybrid``, which is made of the two, what another package brings, or ``none``.
+    ``hybrid``, which is made of the two, ``conda-lock``, what another package brings, or ``none``.
     """
     conda_installer: str
     """What links conda packages (``CONDA_INSTALLER``): ``rattler``, or what another package brings."""

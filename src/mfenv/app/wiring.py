@@ -234,7 +234,9 @@ class Wiring:
             backends.PYPI_RESOLVER, settings.pypi_resolver, lambda: self._uv_resolver, {"pip": self._pip_resolver}
         )
         hybrid = HybridResolver(conda=conda, pypi=pypi, distributions=distributions, host=host)
-        mixed: Resolver = self._chosen(backends.MIXED_RESOLVER, settings.mixed_resolver, lambda: hybrid)
+        mixed: Resolver = self._chosen(
+            backends.MIXED_RESOLVER, settings.mixed_resolver, lambda: hybrid, {"conda-lock": self._conda_lock_resolver}
+        )
         extending = ExtendingResolver(
             inner=hybrid if mixed is hybrid else ByKind(mixed=mixed, others=hybrid, not_asked_for=ANY_NEED),
             conda=conda,
@@ -259,6 +261,12 @@ class Wiring:
             cache=self.folders.root / "backends" / program,
             secret_urls=self.secret_urls,
         )
+
+    def _conda_lock_resolver(self) -> Resolver:
+        from mfenv.resolve.backends.conda_lock import CondaLockResolver
+
+        index = RattlerIndex(self.worker, cache=str(self.folders.repodata), secret_urls=self.secret_urls)
+        return CondaLockResolver(runner=self.runner, records=index.records, secret_urls=self.secret_urls)
 
     def _pip_resolver(self) -> PypiResolver:
         # It reads requirements, which nothing else at a launch that changes nothing does.

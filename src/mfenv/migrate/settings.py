@@ -32,12 +32,7 @@ CHANGED: Mapping[str, str] = {
 }
 """What is said of a setting whenever it is set, by its name without ``METAFLOW_``."""
 
-VALUES: Mapping[str, tuple[frozenset[str], str]] = {
-    "CONDA_MIXED_DEPENDENCY_RESOLVER": (
-        frozenset({"conda-lock"}),
-        "changed: `hybrid` or `none` in place of `conda-lock`",
-    ),
-}
+VALUES: Mapping[str, tuple[frozenset[str], str]] = {}
 """The settings of which only some values have changed: those values, and what is said of them."""
 
 RENAMED: Mapping[str, str] = {"CONDA_CHANNELS": "METAFLOW_CONDA_CHANNELS"}

@@ -131,6 +131,19 @@ def normal_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def missing_needs(records: Iterable[CondaRecord]) -> list[str]:
+    """Return the names of what conda packages need and is not among them; what is the machine's aside.
+
+    >>> missing_needs([CondaRecord(name="a", version="1", build="0", build_number=0, subdir="noarch", channel="x",
+    ...                            depends=("b >=1", "__glibc", "a"))])
+    ['b']
+    """
+    records = list(records)
+    there = {record.name for record in records}
+    needed = {text.split()[0].split("[")[0].lower() for record in records for text in record.depends if text.strip()}
+    return sorted(name for name in needed - there if not name.startswith("__"))
+
+
 def may_hold_python(record: CondaRecord) -> bool:
     """Tell whether a package can have anything in site-packages: one that has, needs Python to be of use."""
     return record.noarch == "python" or any(depend.split()[0] in {"python", "python_abi"} for depend in record.depends)

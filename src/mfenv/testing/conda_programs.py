@@ -29,7 +29,7 @@ from mfenv.resolve.backends.rattler import RattlerResolver
 
 FAULT = "MFENV_STAND_IN_FAULT"
 """The variable that makes a stand-in misbehave: one of `FAULTS`."""
-FAULTS = ("hang", "garbage", "empty", "success-with-error", "secrets", "half", "crash")
+FAULTS = ("hang", "garbage", "empty", "success-with-error", "secrets", "half", "crash", "no-needs")
 SECRET = "canary-of-the-program"  # noqa: S105 - it is looked for
 
 
@@ -56,7 +56,8 @@ def main(name: str, version: str, words: list[str]) -> int:
             else version
         )
         return 0
-    if fault := os.environ.get(FAULT):
+    fault = os.environ.get(FAULT, "")
+    if fault and fault != "no-needs":
         return _misbehave(fault)
     options = _options(words)
     worker = WorkerClient(rattler.OPERATIONS, needs=("rattler",))
@@ -67,7 +68,7 @@ def main(name: str, version: str, words: list[str]) -> int:
     finally:
         worker.close()
     rows = [(_row_of_conda if name == "conda" else _row)(package) for package in answer.packages]
-    fetched = [_fetched(package) for package in answer.packages]
+    fetched = [_row(package) | ({"depends": []} if fault else {}) for package in answer.packages]
     actions = {"FETCH": fetched, "LINK": rows, "PREFIX": options.prefix}
     _print({"success": True, "actions": actions, "prefix": options.prefix, "dry_run": True})
     return 0
@@ -82,7 +83,8 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(exit_on_error=True)
     parser.add_argument("command", choices=["create"])
     for flag in ("--dry-run", "--json", "--yes", "--override-channels"):
-        parser.add_argument(flag, action="store_true", required=True)
+        # conda-lock does without `--yes`.
+        parser.add_argument(flag, action="store_true", required=flag != "--yes")
     parser.add_argument("--strict-channel-priority", action="store_const", const="strict", dest="priority")
     parser.add_argument("--no-channel-priority", action="store_const", const="disabled", dest="priority")
     parser.add_argument("--channel-priority", choices=["strict", "disabled"], dest="priority")
@@ -113,15 +115,22 @@ def _request(options: argparse.Namespace) -> ResolutionRequest:
 
 def _spec(text: str) -> MatchSpec:
     channel, _, rest = text.rpartition("::")
-    name, _, brackets = rest.partition("[")
+    bare, _, brackets = rest.partition("[")
+    # As conda-lock writes them: `name version build`.
+    name, *words = bare.split()
     found = dict(part.split("=", 1) for part in brackets.rstrip("]").split("',") if part)
     parts = {key: value.strip("'") for key, value in found.items()}
     return MatchSpec(
         name=name,
-        version=parts.get("version", "*"),
-        build=parts.get("build"),
+        version=parts.get("version", _exact(words[0]) if words else "*"),
+        build=parts.get("build", words[1] if len(words) > 1 else None),
         channel=Channel.parse(channel, where="spec") if channel else None,
     )
+
+
+def _exact(text: str) -> str:
+    """Return a version as the embedded solver has it: one alone behind a name is exactly that one."""
+    return f"=={text}" if text[0].isdigit() and not set(text) & set("*|,<>=!~") else text
 
 
 def _row(package: ResolvedPackage) -> dict[str, Any]:
@@ -132,8 +141,8 @@ def _row(package: ResolvedPackage) -> dict[str, Any]:
         "build_number": record.build_number,
         "build_string": record.build,
         "channel": record.channel,
-        "constrains": [],
-        "depends": [],
+        "constrains": list(record.constrains),
+        "depends": list(record.depends),
         "fn": artifact.file_name,
         "license": record.license or "",
         "md5": artifact.md5 or "",
@@ -161,10 +170,6 @@ def _row_of_conda(package: ResolvedPackage) -> dict[str, Any]:
         "platform": record.subdir,
         "version": record.version,
     }
-
-
-def _fetched(package: ResolvedPackage) -> dict[str, Any]:
-    return _row(package)
 
 
 def _print_failure(name: str, version: str, error: ResolutionFailed) -> int:

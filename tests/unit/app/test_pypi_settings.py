@@ -215,7 +215,7 @@ def test_hosts_have_credentials_for_both_schemes() -> None:
     ("name", "text", "message"),
     [
         ("CONDA_PYPI_DEPENDENCY_RESOLVER", "pipx", "METAFLOW_CONDA_PYPI_DEPENDENCY_RESOLVER: `pipx` is not known"),
-        ("CONDA_MIXED_DEPENDENCY_RESOLVER", "conda-lock", "METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER: `conda-lock` is not known"),
+        ("CONDA_MIXED_DEPENDENCY_RESOLVER", "pixi", "METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER: `pixi` is not known"),
         ("CONDA_PYPI_INDEX_STRATEGY", "best", "METAFLOW_CONDA_PYPI_INDEX_STRATEGY: `best` is not known"),
         ("CONDA_EXCLUDE_NEWER", "soon", "METAFLOW_CONDA_EXCLUDE_NEWER: `soon` is neither a date nor a time ago"),
         ("CONDA_DEFAULT_PYPI_SOURCE", "pypi", "METAFLOW_CONDA_DEFAULT_PYPI_SOURCE: `pypi` is not the address of a package index"),

@@ -20,7 +20,6 @@ def test_settings_that_changed_are_listed_when_they_are_set_and_without_their_va
     }
     assert changed_settings(values.get, {"CONDA_CHANNELS": "https://user:secret@h.example.org"}) == [
         "METAFLOW_CONDA_LOCAL_PATH: changed: the folder of environments and caches, not that of a conda installation",
-        "METAFLOW_CONDA_MIXED_DEPENDENCY_RESOLVER: changed: `hybrid` or `none` in place of `conda-lock`",
         "CONDA_CHANNELS: renamed: set METAFLOW_CONDA_CHANNELS",
     ]
 

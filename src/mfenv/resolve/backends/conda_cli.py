@@ -22,6 +22,7 @@ from mfenv.io.process import Completed, ProcessRunner
 from mfenv.io.secrets import without_secrets
 from mfenv.resolve.backends import conda_dialects
 from mfenv.resolve.backends.conda_dialects import Dialect
+from mfenv.resolve.satisfies import missing_needs
 
 FindRecords = Callable[[ResolutionRequest, tuple[Chosen, ...], str], tuple[ResolvedPackage, ...]]
 """Reads from the channels' indexes what chosen packages are, in install order; the text is the program's name."""
@@ -83,9 +84,17 @@ class CondaCliResolver:
                 chosen, _ = self._within_constraints(program, _asking_for(asked, rather))
         kept = {each.record.name for each in request.kept}
         others = tuple(each for each in chosen if each.name not in kept)
+        packages = (*request.kept, *self._records(request, others, self.name))
+        # What is kept may lack what it needs: that was settled when it was chosen.
+        if not request.kept and (missing := missing_needs(each.record for each in packages)):
+            raise ResolutionFailed(
+                f"`{self.name}` {program.version} chose packages without what they need: {', '.join(missing)}",
+                hint=_HINT,
+                packages=missing,
+            )
         return ResolvedEnvironment(
             platform=request.target.platform,
-            packages=(*request.kept, *self._records(request, others, self.name)),
+            packages=packages,
             resolver=f"{self.name} {program.version}",
         )
 
