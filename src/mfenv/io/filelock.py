@@ -99,7 +99,6 @@ class _LockFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.descriptor = _open(path)
 
     def close(self) -> None:
@@ -113,7 +112,6 @@ class _LockFile:
             if self._is_still_there():
                 return True
             # Somebody has cleared it away: who comes now locks another file.
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             fresh = _open(self.path)
             self.close()
             self.descriptor = fresh
@@ -138,6 +136,7 @@ def _opened(path: Path) -> Iterator[_LockFile]:
 
 def _open(path: Path) -> int:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise HydrationFailed(
@@ -170,8 +169,10 @@ def _attempts(
             )
         yield pause
         pause = min(pause * 1.5, 0.1)
-    os.ftruncate(file.descriptor, 0)
-    os.pwrite(file.descriptor, f"process {os.getpid()}".encode(), 0)
+    # For those who wait, and no more than that: a full disk is a reason to stop only for what needs room.
+    with contextlib.suppress(OSError):
+        os.ftruncate(file.descriptor, 0)
+        os.pwrite(file.descriptor, f"process {os.getpid()}".encode(), 0)
 
 
 def _try(descriptor: int, path: Path, kind: int) -> bool:

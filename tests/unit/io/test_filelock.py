@@ -256,3 +256,20 @@ def test_a_lock_whose_file_is_removed_by_its_holder_still_lets_in_one_at_a_time(
         for done in [pool.submit(work) for _ in range(4)]:
             done.result()
     assert most == 1
+
+
+def test_a_lock_whose_folder_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "locks" / "a.lock"
+    with pytest.raises(HydrationFailed) as failed, held(path, timeout=1):
+        pass
+    assert str(failed.value) == f"the lock `{path}` cannot be opened: Not a directory"
+
+
+def test_a_full_disk_keeps_nobody_from_holding_a_lock(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, content: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    with held(lock, timeout=1), unused(lock) as is_free:
+        assert not is_free
